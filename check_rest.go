@@ -1,0 +1,257 @@
+package graven
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"graven/internal/block"
+	"graven/internal/index"
+	"graven/internal/tilestore"
+	"graven/merkle"
+	"graven/proof"
+	"graven/record"
+	"graven/state"
+)
+
+// checkTiles compares every tile with the leaves of the log. Tiles are derived:
+// with mend, what differs is made again.
+func (c *checker) checkTiles() error {
+	if c.treeLost {
+		return nil // the damage that was found says why; nothing tells what the tiles should be
+	}
+	tiles, err := tilestore.Open(c.dir.Sub("tile"))
+	if err != nil {
+		c.find("tile", -1, "%v", err)
+		return nil
+	}
+	tiles.Append(c.leaves)
+	c.report.Tiles = merkle.FullTiles(0, c.report.Size)
+	leaves := func(from, to uint64) ([]merkle.Hash, error) { return c.leaves[from:to], nil }
+	err = tiles.Check(leaves, c.mend, func(f tilestore.Finding) {
+		what := f.Err.Error()
+		if f.Failed != nil {
+			what += "; it could not be mended: " + f.Failed.Error()
+		}
+		c.report.Findings = append(c.report.Findings, Finding{File: f.File, Offset: -1, What: what, Mended: f.Mended})
+	})
+	if err != nil {
+		c.find("tile", -1, "%v", err)
+	}
+	return c.ctx.Err()
+}
+
+// checkCheckpoint verifies the published checkpoint and holds it against the log.
+func (c *checker) checkCheckpoint() error {
+	v := &Vault{dir: c.dir, genesis: c.genesis}
+	head, _, err := v.readCheckpoint()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // derived; the next commit publishes another
+	}
+	if err != nil {
+		c.find("checkpoint", -1, "%v", err)
+		return nil
+	}
+	if head.Origin != c.genesis.Origin {
+		c.find("checkpoint", -1, "it is of origin %q, this is %q", head.Origin, c.genesis.Origin)
+	}
+	if head.Size > c.report.Size && !c.treeLost {
+		c.find("checkpoint", -1, "it is of size %d, the log holds %d records", head.Size, c.report.Size)
+		return nil
+	}
+	if head.Size > uint64(len(c.leaves)) {
+		return nil
+	}
+	if root := merkle.RootOf(c.leaves[:head.Size]); root != head.Root {
+		c.find("checkpoint", -1, "at size %d it has root %v, the log gives %v", head.Size, head.Root, root)
+	}
+	return nil
+}
+
+// checkBlocks hashes every block and artifact, and checkState replays the
+// transactions: both on rooms of their own, opened for reading.
+func (c *checker) checkBlocks() error {
+	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults()}
+	defer func() { _ = v.closeRooms() }()
+	var err error
+	if v.blocks, err = block.Open(c.dir.Sub("blocks"), c.genesis.Vault); err != nil {
+		c.find("blocks", -1, "%v", err)
+		return nil
+	}
+	damage := func(d *block.Damage) {
+		c.report.Findings = append(c.report.Findings, Finding{File: d.File, Offset: d.Offset, What: damageText(d)})
+	}
+	for _, rec := range c.blocks {
+		c.report.Blocks++
+		// What is wrong with the file as a whole CheckSealed says in detail.
+		err := v.blocks.LoadSealed(rec)
+		if c.opts.Quick {
+			if err != nil {
+				c.find("", -1, "%v", err)
+			}
+			continue
+		}
+		v.blocks.CheckSealed(rec, damage)
+		if err := c.read(int64(rec.Size)); err != nil {
+			return err
+		}
+	}
+	if err := v.blocks.LoadFound(); err != nil {
+		c.find("blocks/open", -1, "%v", err)
+	}
+	c.checkState(v)
+	for _, b := range v.blocks.OpenBlocks() {
+		c.report.Blocks++
+		if !c.opts.Quick {
+			v.blocks.CheckOpen(b.Class, b.Number, b.Count, damage)
+		}
+	}
+	if !c.opts.Quick {
+		v.blocks.CheckHealed(damage)
+	}
+	v.blocks.CheckNames(damage, func(record.ID) {})
+	artifacts, _ := v.blocks.Stats()
+	c.report.Artifacts = artifacts
+	return c.ctx.Err()
+}
+
+// checkState replays the transactions and holds the state root of every commit
+// against the state so far, up to the first record that is damaged.
+func (c *checker) checkState(v *Vault) {
+	if err := v.openJournal(); err != nil {
+		c.find("log", -1, "%v", err)
+		return
+	}
+	size := uint64(0)
+	for _, commit := range c.commits {
+		if commit.seq < c.broken {
+			size = commit.seq + 1
+		}
+	}
+	if _, _, err := v.scan(size); err != nil {
+		c.find("log", -1, "%v", err)
+		return
+	}
+	v.index, v.ids = index.New(), newIdempotency()
+	order := block.NewOrder(v.blocks)
+	m := state.Map{}
+	edit := m.Edit()
+	next := 0
+	for seq := uint64(0); seq < size && c.ctx.Err() == nil; seq++ {
+		line, err := v.journal.Line(seq)
+		if err == nil {
+			err = v.replayLine(edit, order, seq, line)
+		}
+		if err != nil {
+			c.find("", -1, "%v; the state behind record %d is not checked", err, seq)
+			return
+		}
+		if next < len(c.commits) && c.commits[next].seq == seq {
+			m = edit.Map()
+			if got := m.Root(); got != c.commits[next].state {
+				c.find(logName(c.commits[next].at.File), c.commits[next].at.Offset, "record %d: the state root is %v, the commit says %v", seq, got, c.commits[next].state)
+				return
+			}
+			next++
+			edit = m.Edit()
+		}
+	}
+	c.report.State = m.Root()
+	if err := order.Finish(); err != nil {
+		c.find("blocks", -1, "%v", err)
+	}
+	if size < c.report.Size {
+		c.find("", -1, "the state from record %d on is not checked, since record %d is damaged", size, c.broken)
+	}
+	c.checkDocuments(v)
+}
+
+// checkDocuments compares the keys and the copies of documents in meta with the
+// documents themselves.
+func (c *checker) checkDocuments(v *Vault) {
+	if err := v.loadDocuments(); err != nil {
+		c.find("", -1, "%v", err)
+		return
+	}
+	for i, name := range []string{logPub, cosignerPub} {
+		b, err := c.dir.ReadFile(name, 8192)
+		switch {
+		case err != nil:
+			c.find(name, -1, "%v", err)
+		case i >= len(v.vkeys) || string(b) != v.vkeys[i]+"\n":
+			c.find(name, 0, "it is not the key that the authority names")
+		}
+	}
+	for name, id := range map[string]record.ID{"meta/authority/current.json": c.genesis.Authority, "meta/policy/current.json": c.genesis.Policy} {
+		c.checkCopy(v, name, id)
+	}
+	c.checkSigner(logKey, v.vkeys, func(text string) (string, error) {
+		s, err := proof.NewSigner(text)
+		if err != nil {
+			return "", err
+		}
+		return s.VKey(), nil
+	})
+	c.checkSigner(cosignerKey, v.vkeys, func(text string) (string, error) {
+		s, err := proof.NewCosigner(text)
+		if err != nil {
+			return "", err
+		}
+		return s.VKey(), nil
+	})
+}
+
+// checkCopy compares a copy of a document with the document, and mends it.
+func (c *checker) checkCopy(v *Vault, name string, id record.ID) {
+	doc, err := v.artifact(id)
+	if err != nil {
+		return // said already
+	}
+	want := append(slices.Clone(doc), '\n')
+	got, err := c.dir.ReadFile(name, 1<<20)
+	if err == nil && string(got) == string(want) {
+		return
+	}
+	f := Finding{File: name, Offset: -1, What: fmt.Sprintf("it is not the document %v", id)}
+	if c.mend {
+		if err := c.dir.Replace(name, want); err == nil {
+			f.Mended = true
+		}
+	}
+	c.report.Findings = append(c.report.Findings, f)
+}
+
+// checkSigner looks at a signing key, if it is here: copies for readers go without.
+func (c *checker) checkSigner(name string, vkeys []string, open func(string) (string, error)) {
+	b, err := c.dir.ReadFile(name, 8192)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return
+	}
+	if err != nil {
+		c.find(name, -1, "%v", err)
+		return
+	}
+	if info, err := c.dir.Stat(name); err == nil && !info.Private {
+		c.find(name, -1, "others can read it; take their rights away (chmod 600) and consider the key exposed")
+	}
+	text, line := string(b), len(b) > 0 && b[len(b)-1] == '\n'
+	if line {
+		text = text[:len(text)-1]
+	}
+	vkey, err := open(text)
+	if err != nil || !line {
+		c.find(name, -1, "it is no signing key: %v", err)
+	} else if !slices.Contains(vkeys, vkey) {
+		c.find(name, -1, "its verifier key %s is not in the authority", vkey)
+	}
+}
+
+// damageText says what is wrong with a block without its place.
+func damageText(d *block.Damage) string {
+	what := d.What
+	if d.ID != (record.ID{}) {
+		what += " " + d.ID.String()
+	}
+	return fmt.Sprintf("%s: wanted %s, got %s", what, d.Wanted, d.Got)
+}

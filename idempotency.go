@@ -1,0 +1,100 @@
+package graven
+
+import (
+	"fmt"
+	"time"
+
+	"graven/record"
+)
+
+// idempotencyWindow is how many transactions back an id is remembered. It is
+// counted in records, not in time, so that every replica and every restart
+// decides alike.
+const idempotencyWindow = 1 << 20
+
+// idemKey is the scope of an idempotency id within a vault.
+type idemKey struct{ actor, id string }
+
+// idemEntry is the transaction that an id stands for.
+type idemEntry struct {
+	seq    uint64
+	req    record.ID
+	time   time.Time
+	number uint64 // of the transaction, counted from the vault's first
+}
+
+// idempotency remembers the ids of the last transactions. The committer owns it.
+type idempotency struct {
+	seen  map[idemKey]idemEntry
+	order []idemKey // by rising number; the oldest first
+	count uint64    // transactions so far
+}
+
+func newIdempotency() *idempotency {
+	return &idempotency{seen: map[idemKey]idemEntry{}}
+}
+
+// note counts a transaction and remembers its id.
+func (d *idempotency) note(key idemKey, seq uint64, req record.ID, at time.Time) {
+	if key.id != "" {
+		d.seen[key] = idemEntry{seq: seq, req: req, time: at, number: d.count}
+		d.order = append(d.order, key)
+	}
+	d.count++
+}
+
+// lookup finds what an id stands for, if it is within the window.
+func (d *idempotency) lookup(key idemKey) (idemEntry, bool) {
+	e, ok := d.seen[key]
+	return e, ok && e.number+idempotencyWindow >= d.count
+}
+
+// purge lets go of ids that left the window. It is called only for durable
+// groups, so that drop can take a refused one back exactly.
+func (d *idempotency) purge() {
+	for len(d.order) > 0 {
+		if _, ok := d.lookup(d.order[0]); ok {
+			return
+		}
+		delete(d.seen, d.order[0])
+		d.order = d.order[1:]
+	}
+}
+
+// drop takes the newest n transactions back, with the ids among them.
+func (d *idempotency) drop(n uint64, ids []idemKey) {
+	d.count -= n
+	for _, key := range ids {
+		delete(d.seen, key)
+	}
+	d.order = d.order[:len(d.order)-len(ids)]
+}
+
+// seenBefore answers a request whose id was used already: with the first
+// receipt if it is the same request, with a conflict if it is another.
+func (v *Vault) seenBefore(g *group, r *request) (bool, error) {
+	if r.id == "" {
+		return false, nil
+	}
+	first, ok := v.ids.lookup(idemKey{r.actor, r.id})
+	if !ok {
+		return false, nil
+	}
+	if first.req != r.req {
+		return false, &ConflictError{
+			Wanted: fmt.Sprintf("the request that id %q of actor %q stands for since seq %d (%v)", r.id, r.actor, first.seq, first.req),
+			Found:  r.req.String(),
+		}
+	}
+	g.waiting = append(g.waiting, waiter{r: r, seq: first.seq, time: first.time, replayed: true})
+	return true, nil
+}
+
+func (v *Vault) noteID(g *group, r *request, seq uint64) {
+	key := idemKey{r.actor, r.id}
+	v.ids.note(key, seq, r.req, v.tip.time)
+	g.txs++
+	if r.id != "" {
+		g.ids = append(g.ids, key)
+	}
+}

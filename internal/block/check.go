@@ -1,0 +1,151 @@
+package block
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+
+	"graven/internal/fsx"
+	"graven/record"
+)
+
+// CheckSealed verifies the sealed block that a record names, whether it is
+// loaded or not. See Verify. A missing file is reported as well.
+func (s *Store) CheckSealed(rec record.Block, report func(*Damage)) {
+	name := sealedName(rec.ID)
+	f, size, ok := s.openToCheck(name, report)
+	if !ok {
+		return
+	}
+	defer f.Close()
+	Verify(s.files.path(name), f, size, s.headerOf(rec), rec, report)
+}
+
+// CheckOpen verifies the first count frames of an open block, header and
+// artifacts, against what is loaded of it.
+func (s *Store) CheckOpen(class string, number uint64, count int, report func(*Damage)) {
+	name := openName(class, number)
+	f, size, ok := s.openToCheck(name, report)
+	if !ok {
+		return
+	}
+	defer f.Close()
+	a := &audit{file: s.files.path(name), w: newWindow(f, size), report: report}
+	s.mu.RLock()
+	if b := s.lookupClass(class).open[number]; b != nil {
+		a.known = entriesOf(s.classes[class], b.source)
+	}
+	s.mu.RUnlock()
+	header := AppendHeader(nil, s.header(class, number))
+	a.text("header", 0, header)
+	if found, end, _ := a.frames(int64(len(header)), uint64(count)); len(found) < count {
+		report(&Damage{File: a.file, Offset: end, What: "frame", Wanted: strconv.Itoa(count) + " artifacts", Got: strconv.Itoa(len(found))})
+	}
+}
+
+// entriesOf lists the artifacts of a class that lie in one file, by offset.
+// Callers hold mu.
+func entriesOf(c *class, source uint32) []Entry {
+	var list []Entry
+	for id, ref := range c.artifacts {
+		if ref.file == source {
+			list = append(list, Entry{ID: id, Offset: ref.off, Size: int64(ref.size)})
+		}
+	}
+	slices.SortFunc(list, func(x, y Entry) int { return compareInt(x.Offset, y.Offset) })
+	return list
+}
+
+// openToCheck opens a file or reports why not.
+func (s *Store) openToCheck(name string, report func(*Damage)) (f fsx.File, size int64, ok bool) {
+	f, err := s.dir.Open(name)
+	if err == nil {
+		if size, err = f.Size(); err == nil {
+			return f, size, true
+		}
+		f.Close()
+	}
+	got := err.Error()
+	if errors.Is(err, fs.ErrNotExist) {
+		got = "nothing"
+	}
+	report(&Damage{File: s.files.path(name), What: "file", Wanted: "a regular file that can be read", Got: got})
+	return nil, 0, false
+}
+
+// CheckHealed verifies every second copy.
+func (s *Store) CheckHealed(report func(*Damage)) {
+	s.folder("healed", report, func(name string) {
+		var id record.ID
+		if base := path.Base(name); len(base) != 2*len(id) || !decodeHex(id[:], []byte(base)) || healedName(id) != name {
+			s.foreign(name, report)
+			return
+		}
+		if _, err := s.ReadHealed(id); err != nil {
+			var d *Damage
+			if !errors.As(err, &d) {
+				d = &Damage{File: s.files.path(name), What: "file", ID: id, Wanted: "a regular file that can be read", Got: err.Error()}
+			}
+			report(d)
+		}
+	})
+}
+
+// CheckNames reports names under sealed/ that no sealed block has and what is
+// not a regular file, and passes the ids of well-named blocks that are not
+// loaded to extra. Those are left by a crash between Seal and its record; no
+// record names them and nothing reads them.
+func (s *Store) CheckNames(report func(*Damage), extra func(id record.ID)) {
+	s.mu.RLock()
+	loaded := map[record.ID]bool{}
+	for _, c := range s.classes {
+		for _, b := range c.sealed {
+			loaded[b.rec.ID] = true
+		}
+	}
+	for id := range s.chunked {
+		loaded[id] = true
+	}
+	s.mu.RUnlock()
+	s.folder("sealed", report, func(name string) {
+		var id record.ID
+		base := path.Base(name)
+		if len(base) != 2*len(id)+4 || !decodeHex(id[:], []byte(base[:2*len(id)])) || sealedName(id) != name {
+			s.foreign(name, report)
+		} else if !loaded[id] && extra != nil {
+			extra(id)
+		}
+	})
+}
+
+func (s *Store) foreign(name string, report func(*Damage)) {
+	report(&Damage{File: s.files.path(name), What: "file", Wanted: "no such name", Got: ErrForeign.Error()})
+}
+
+// folder visits the files two levels below a folder, in order.
+func (s *Store) folder(top string, report func(*Damage), visit func(name string)) {
+	list := func(name string) []fsx.Entry {
+		entries, err := s.dir.ReadDir(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			report(&Damage{File: s.files.path(name), What: "file", Wanted: "a folder that can be read", Got: err.Error()})
+		}
+		return entries
+	}
+	for _, sub := range list(top) {
+		at := path.Join(top, sub.Name)
+		if !sub.Dir {
+			s.foreign(at, report)
+			continue
+		}
+		for _, e := range list(at) {
+			name := path.Join(at, e.Name)
+			if !e.Regular {
+				report(&Damage{File: s.files.path(name), What: "file", Wanted: "a regular file", Got: fsx.ErrNotRegular.Error()})
+				continue
+			}
+			visit(name)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package block
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"graven/record"
+)
+
+// Read returns an artifact's bytes, which are the caller's. They have been
+// hashed: if the copy that ref names is not what id says, or cannot be read,
+// the copy under healed/ is returned if that one is good.
+//
+// Otherwise the error is a *Damage with file, offset and both hashes, or what
+// the disk said.
+func (s *Store) Read(ref Ref, id record.ID) ([]byte, error) {
+	for {
+		b, err := s.readAt(ref, id)
+		if err == nil {
+			return b, nil
+		}
+		// The artifact may have moved to the next block while its own was sealed.
+		if now, ok := s.moved(ref, id); ok {
+			ref = now
+			continue
+		}
+		if healed, healedErr := s.ReadHealed(id); healedErr == nil {
+			return healed, nil
+		}
+		return nil, err
+	}
+}
+
+// moved returns the present place of an artifact of numbered blocks if it is no
+// longer in the file that ref names, though that file stays.
+func (s *Store) moved(ref Ref, id record.ID) (Ref, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, c := range s.classes {
+		now, ok := c.artifacts[id]
+		if ok && now.file > ref.file && now.off != ref.off && s.movedOut(c, ref) {
+			return now, true
+		}
+	}
+	return Ref{}, false
+}
+
+// movedOut reports whether ref points behind the frames of a block of the class
+// that was sealed.
+func (s *Store) movedOut(c *class, ref Ref) bool {
+	for _, sealed := range c.sealed {
+		if sealed.source == ref.file {
+			return ref.off >= sealed.end
+		}
+	}
+	return false
+}
+
+// readAt reads one copy and verifies it.
+func (s *Store) readAt(ref Ref, id record.ID) ([]byte, error) {
+	src := s.source(ref.file)
+	h, err := s.files.open(src)
+	if err != nil {
+		return nil, err
+	}
+	defer s.files.release(h)
+	b := make([]byte, ref.size)
+	if err := s.readInto(h, src, ref, id, b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// readInto fills b with an artifact and verifies it.
+func (s *Store) readInto(h *handle, src *source, ref Ref, id record.ID, b []byte) error {
+	damage := func(got string) error {
+		return &Damage{File: s.files.path(s.files.nameOf(src)), Offset: ref.off, What: "artifact", ID: id, Wanted: id.String(), Got: got}
+	}
+	err := readFull(h, b, ref.off)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return damage("the end of the file")
+	}
+	if err != nil {
+		return fmt.Errorf("read artifact %v: %w", id, err)
+	}
+	if got := record.IDOf(b); got != id {
+		return damage(got.String())
+	}
+	return nil
+}
+
+// ReadHealed returns the second copy of an artifact, hashed. ErrNotFound if
+// there is none.
+func (s *Store) ReadHealed(id record.ID) ([]byte, error) {
+	name := healedName(id)
+	b, err := s.dir.ReadFile(name, maxArtifact)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %v under %s", ErrNotFound, id, s.files.path("healed"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got := record.IDOf(b); got != id {
+		return nil, &Damage{File: s.files.path(name), What: "artifact", ID: id, Wanted: id.String(), Got: got.String()}
+	}
+	return b, nil
+}
+
+// WriteHealed keeps a second copy of an artifact whose first copy rotted: from
+// now on Read falls back to it. It is durable when the call returns. Bytes that
+// are not those of the id are ErrInvalid. A good copy that is there already is
+// fine; a bad one is a *Damage: it has to be removed by hand.
+func (s *Store) WriteHealed(id record.ID, bytes []byte) error {
+	if got := record.IDOf(bytes); got != id {
+		return invalid("heal %v with bytes of %v", id, got)
+	}
+	if err := s.usable(); err != nil {
+		return err
+	}
+	name := healedName(id)
+	err := s.dir.PublishBytes(name, bytes)
+	if errors.Is(err, fs.ErrExist) {
+		if _, err := s.ReadHealed(id); err != nil {
+			return err
+		}
+		err = s.dir.Sync(name)
+	}
+	return err
+}

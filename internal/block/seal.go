@@ -1,0 +1,263 @@
+package block
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+
+	"graven/internal/fsx"
+	"graven/record"
+)
+
+// Seal ends an open block with its first count artifacts: it reads each of them
+// back from the file, compares it with its id, and publishes header, frames,
+// table of contents and trailer under their SHA-256. The result goes into the
+// block record; until Sealed is told that the record is durable, the open file
+// stays and the artifacts are read from it.
+//
+// Behind the tail of its class (FullBlocks) a block is sealed whole, in place;
+// the block at the tail is copied, and more may be appended to it meanwhile.
+// Seal runs beside appends, syncs and reads. Repeating it, also after a crash,
+// gives the same record.
+//
+// A *Damage says that an artifact's bytes or place are no longer those that
+// were appended; nothing was published then.
+func (s *Store) Seal(class string, number uint64, count int) (record.Block, error) {
+	s.sealing.Lock()
+	defer s.sealing.Unlock()
+	if err := s.usable(); err != nil {
+		return record.Block{}, err
+	}
+	b, inPlace, err := s.sealable(class, number, count)
+	if err != nil {
+		return record.Block{}, err
+	}
+	h, err := s.files.open(s.source(b.source))
+	if err != nil {
+		return record.Block{}, err
+	}
+	defer s.files.release(h)
+	plan, err := s.planSeal(b, h, uint64(count))
+	if err != nil {
+		return record.Block{}, err
+	}
+	to := sealedName(plan.rec.ID)
+	if there, err := s.dir.Exists(to); err != nil {
+		return record.Block{}, err
+	} else if there {
+		return plan.rec, s.confirm(to, plan.rec)
+	}
+	if inPlace {
+		err = s.sealInPlace(b, plan)
+	} else {
+		err = s.sealCopy(h, plan)
+	}
+	if errors.Is(err, fs.ErrExist) { // by another process, which the lock keeps out; or a copy of this one
+		err = s.confirm(to, plan.rec)
+	}
+	if err != nil {
+		return record.Block{}, err
+	}
+	if inPlace {
+		s.mu.Lock()
+		b.twin = &twin{id: plan.rec.ID, count: plan.rec.Count}
+		s.mu.Unlock()
+	}
+	return plan.rec, nil
+}
+
+// sealable finds the block and decides how it is sealed.
+func (s *Store) sealable(class string, number uint64, count int) (b *openBlock, inPlace bool, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.lookupClass(class)
+	b = c.open[number]
+	if b == nil || count < 1 || count > b.count || count > maxCount {
+		return nil, false, invalid("seal %d artifacts of block %d of class %q: it is not open or has fewer", count, number, class)
+	}
+	if number == c.tail {
+		return b, false, nil // the writer may append to it at any time
+	}
+	if count != b.count {
+		return nil, false, invalid("seal %d of %d artifacts of block %d of class %s: the class is at block %d already, so the rest has no place", count, b.count, number, class, c.tail)
+	}
+	return b, true, nil
+}
+
+// sealPlan is a block that was read back and found good, and how it ends.
+type sealPlan struct {
+	rec  record.Block
+	end  int64  // behind the last frame
+	tail []byte // table of contents and trailer
+}
+
+// planSeal reads an open block back and verifies all that will be sealed.
+func (s *Store) planSeal(b *openBlock, h *handle, count uint64) (sealPlan, error) {
+	file := s.files.path(openName(b.class, b.number))
+	header := AppendHeader(nil, s.header(b.class, b.number))
+	if err := s.checkHeader(h, openName(b.class, b.number), s.header(b.class, b.number)); err != nil {
+		return sealPlan{}, err
+	}
+	size, err := h.Size()
+	if err != nil {
+		return sealPlan{}, err
+	}
+	whole := sha256.New()
+	whole.Write(header) //nolint:errcheck // a hash never fails
+	entries := make([]Entry, 0, count)
+	end, n, err := hashFrames(newWindow(h, size), int64(len(header)), count, whole, func(e Entry, got record.ID) error {
+		if err := s.checkSealed(b, file, e, got); err != nil {
+			return err
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	if err == nil && n != count {
+		err = &Damage{File: file, Offset: end, What: "frame", Wanted: strconv.FormatUint(count, 10) + " artifacts", Got: "the end after " + strconv.FormatUint(n, 10)}
+	}
+	if err != nil {
+		return sealPlan{}, damageOf(file, 0, "frame", err)
+	}
+	tail := AppendTrailer(AppendTOC(nil, entries), end, count)
+	whole.Write(tail) //nolint:errcheck // a hash never fails
+	number := b.number
+	rec := record.Block{Number: &number, ID: record.ID(whole.Sum(nil)), Size: uint64(end) + uint64(len(tail)), Count: count, Class: b.class}
+	return sealPlan{rec: rec, end: end, tail: tail}, nil
+}
+
+// checkSealed compares a frame that was read back with what was appended.
+func (s *Store) checkSealed(b *openBlock, file string, e Entry, got record.ID) error {
+	if got != e.ID {
+		return &Damage{File: file, Offset: e.Offset, What: "artifact", ID: e.ID, Wanted: e.ID.String(), Got: got.String()}
+	}
+	if ref, ok := s.Lookup(b.class, e.ID); !ok || ref.file != b.source || ref.off != e.Offset || ref.Size() != e.Size {
+		return &Damage{File: file, Offset: e.start(), What: "frame", ID: e.ID, Wanted: "the artifact that was appended there", Got: "another"}
+	}
+	return nil
+}
+
+// sealInPlace ends the open file itself and gives it its published name. A
+// crash leaves a part of the ending, which sealing again overwrites, or a whole
+// file under both names.
+func (s *Store) sealInPlace(b *openBlock, plan sealPlan) error {
+	b.io.Lock()
+	defer b.io.Unlock()
+	name := openName(b.class, b.number)
+	if b.w == nil {
+		w, err := s.dir.Append(name, false)
+		if err != nil {
+			return s.failUnless(err, name)
+		}
+		b.w = w
+	}
+	if _, err := b.w.WriteAt(plan.tail, plan.end); err != nil {
+		return err
+	}
+	if err := b.w.Truncate(int64(plan.rec.Size)); err != nil { // also gives back what was reserved
+		return err
+	}
+	if err := b.w.Sync(); err != nil {
+		return s.fail(fmt.Errorf("sync %s: %w", s.files.path(name), err))
+	}
+	return s.publish(name, b.w, plan.rec)
+}
+
+// sealCopy writes the sealed form beside the open file.
+func (s *Store) sealCopy(h *handle, plan sealPlan) error {
+	name := s.uploads.name()
+	defer s.dir.Discard(name) //nolint:errcheck // worthless; swept at the next open
+	w, err := s.dir.Append(name, true)
+	if err != nil {
+		return s.failUnless(err, name)
+	}
+	defer w.Close() //nolint:errcheck // synced before
+	if err := copyRange(w, h, plan.end); err != nil {
+		return err
+	}
+	if _, err := w.WriteAt(plan.tail, plan.end); err != nil {
+		return err
+	}
+	if err := w.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", s.files.path(name), err) // only this copy is lost
+	}
+	return s.publish(name, w, plan.rec)
+}
+
+// copyRange copies the first n bytes of a file.
+func copyRange(to fsx.File, from *handle, n int64) error {
+	buf := make([]byte, 1<<20)
+	for off := int64(0); off < n; {
+		part := buf[:min(int64(len(buf)), n-off)]
+		if err := readFull(from, part, off); err != nil {
+			return err
+		}
+		if _, err := to.WriteAt(part, off); err != nil {
+			return err
+		}
+		off += int64(len(part))
+	}
+	return nil
+}
+
+// publish reads a finished and synced file once more and links it under
+// sealed/ if it is what its name will say.
+func (s *Store) publish(name string, f fsx.File, rec record.Block) error {
+	if err := s.checkFile(name, f, rec); err != nil {
+		return err
+	}
+	to := sealedName(rec.ID)
+	// A crash before this link leaves an open block as before; after it, a
+	// published block that no record names, which nobody reads.
+	if err := s.dir.PublishLink(name, to); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return s.failUnless(err, to)
+	}
+	return nil
+}
+
+// confirm makes sure that a sealed file which is there already is whole and durable.
+func (s *Store) confirm(name string, rec record.Block) error {
+	f, err := s.dir.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := s.checkFile(name, f, rec); err != nil {
+		return err
+	}
+	if err := s.dir.Sync(name); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// checkFile compares length and hash of a whole file with its record.
+func (s *Store) checkFile(name string, f fsx.File, rec record.Block) error {
+	file := s.files.path(name)
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if uint64(size) != rec.Size {
+		return lengthDamage(file, size, rec)
+	}
+	got, err := hashFile(f, size)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	if got != rec.ID {
+		return &Damage{File: file, What: "file", Wanted: rec.ID.String(), Got: got.String()}
+	}
+	return nil
+}
+
+func lengthDamage(file string, size int64, rec record.Block) *Damage {
+	return &Damage{
+		File: file, Offset: min(size, int64(rec.Size)), What: "length",
+		Wanted: strconv.FormatUint(rec.Size, 10) + " bytes", Got: strconv.FormatInt(size, 10),
+	}
+}

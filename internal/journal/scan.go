@@ -1,0 +1,194 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"graven/internal/fsx"
+)
+
+// Tail is where a scan ended.
+type Tail struct {
+	Next uint64 // seq of the line that would come next
+	Pos  Pos    // where it begins
+	Junk int64  // bytes behind the last newline of the last file, if the scan came so far
+}
+
+// scanBytes is how much of a file is in memory. It holds the longest line.
+const scanBytes = 256 << 10
+
+// Scan reads the whole log from the start, calls fn with each line and builds
+// the table of lines. It may be called again until something is written.
+//
+// The line has no newline and is valid until fn returns. An error of fn ends
+// the scan and is returned as it is; the log then ends before that line. Bytes
+// without a newline at the very end are no error but Junk. A *DamageError names
+// a longer line, or such bytes in a file that is not the last; ErrGap names two
+// files that do not fit together.
+func (l *Log) Scan(fn func(seq uint64, line []byte, at Pos) error) (Tail, error) {
+	return l.scan(Pos{File: maxSeq + 1}, fn)
+}
+
+// ScanUntil is Scan of what stands before a position; nothing behind it is
+// looked at. It is ErrPosition if no line begins there and the log does not end
+// there. A log that ends before is no error: compare Tail.Pos.
+func (l *Log) ScanUntil(limit Pos, fn func(seq uint64, line []byte, at Pos) error) (Tail, error) {
+	return l.scan(limit, fn)
+}
+
+func (l *Log) scan(limit Pos, fn func(seq uint64, line []byte, at Pos) error) (Tail, error) {
+	switch {
+	case l.poison != nil:
+		return Tail{}, fmt.Errorf("%w: %w", ErrPoisoned, l.poison)
+	case l.started:
+		return Tail{}, fmt.Errorf("scan: %w: lines were written", ErrNotReady)
+	}
+	if fn == nil {
+		fn = func(uint64, []byte, Pos) error { return nil }
+	}
+	l.rewind()
+	s := &scanner{log: l, limit: limit, fn: fn, buf: make([]byte, scanBytes)}
+	err := s.run()
+	l.scanned = true
+	if err == nil {
+		l.EndGroup() // if it is not so, the caller cuts
+	}
+	return Tail{Next: l.cursor.next, Pos: l.cursor.Pos(), Junk: s.junk}, err
+}
+
+// rewind empties the table.
+func (l *Log) rewind() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []uint64
+	for _, f := range l.files {
+		all = append(all, f.first)
+	}
+	l.listed = append(all, l.listed...)
+	l.files = nil
+	l.cursor = Cursor{opts: l.opts, ended: true}
+}
+
+// scanner is the state of one scan.
+type scanner struct {
+	log   *Log
+	limit Pos
+	fn    func(seq uint64, line []byte, at Pos) error
+	buf   []byte
+	junk  int64
+}
+
+// run reads the listed files in order.
+func (s *scanner) run() error {
+	l := s.log
+	for len(l.listed) > 0 {
+		first := l.listed[0]
+		if next := l.cursor.next; first != next {
+			return fmt.Errorf("%s and %s: %w: wanted seq %d, got seq %d", l.path(Name(l.cursor.file)), l.path(Name(first)), ErrGap, next, first)
+		}
+		if first > s.limit.File || first == s.limit.File && s.limit.Offset == 0 {
+			return nil
+		}
+		l.listed = l.listed[1:]
+		l.mu.Lock()
+		l.files = append(l.files, &logFile{first: first})
+		l.cursor = Cursor{opts: l.opts, file: first, next: first}
+		l.mu.Unlock()
+		if err := s.file(first, len(l.listed) == 0); err != nil {
+			return err
+		}
+		if s.limit.File == first {
+			return nil
+		}
+	}
+	return nil
+}
+
+// file reads one file's lines.
+func (s *scanner) file(first uint64, last bool) error {
+	l := s.log
+	f, err := l.dir.Open(Name(first))
+	if err != nil {
+		return err
+	}
+	defer f.Close() // only read: nothing can be lost
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if s.limit.File == first && s.limit.Offset < size {
+		size = s.limit.Offset
+	}
+	var have []byte // read and not used
+	off := int64(0) // of have
+	for {
+		if i := bytes.IndexByte(have[:min(len(have), maxLine+1)], '\n'); i >= 0 {
+			if err := s.line(have[:i], off); err != nil {
+				return err
+			}
+			have, off = have[i+1:], off+int64(i)+1
+			continue
+		}
+		read := off + int64(len(have))
+		if len(have) > maxLine || read == size {
+			return s.rest(f, first, off, size, last)
+		}
+		n := copy(s.buf, have)
+		m := min(int64(len(s.buf)-n), size-read)
+		if err := readFull(f, s.buf[n:n+int(m)], read); err != nil {
+			return fmt.Errorf("%s: offset %d: %w", l.path(Name(first)), read, err)
+		}
+		have = s.buf[:n+int(m)]
+	}
+}
+
+// line passes one line on and puts it into the table.
+func (s *scanner) line(line []byte, off int64) error {
+	l := s.log
+	seq := l.cursor.next
+	if err := s.fn(seq, line, Pos{File: l.cursor.file, Offset: off}); err != nil {
+		return err
+	}
+	return l.publish(Pos{File: l.cursor.file, Offset: off}, []int{len(line) + 1})
+}
+
+// rest judges what stands behind the last line that could be read, at off.
+func (s *scanner) rest(f fsx.File, first uint64, off, size int64, last bool) error {
+	if off == size {
+		return nil
+	}
+	name := s.log.path(Name(first))
+	if s.limit.File == first && size == s.limit.Offset {
+		return fmt.Errorf("%s: %w: offset %d is within the line that begins at %d", name, ErrPosition, size, off)
+	}
+	// A line that is too long is junk only if it has no end at all: a power cut
+	// may leave more zeros than a line has room for.
+	for at := off; at < size; at += int64(len(s.buf)) {
+		part := s.buf[:min(int64(len(s.buf)), size-at)]
+		if err := readFull(f, part, at); err != nil {
+			return fmt.Errorf("%s: offset %d: %w", name, at, err)
+		}
+		if i := bytes.IndexByte(part, '\n'); i >= 0 {
+			return &DamageError{File: name, Offset: off, Want: fmt.Sprintf("a line of at most %d bytes", maxLine), Got: fmt.Sprintf("%d bytes", at+int64(i)-off)}
+		}
+	}
+	if !last {
+		return &DamageError{File: name, Offset: off, Want: "the end of the file, since another file follows", Got: fmt.Sprintf("%d bytes without a newline", size-off)}
+	}
+	s.junk = size - off
+	return nil
+}
+
+// readFull reads all of p, which lies within the file.
+func readFull(f io.ReaderAt, p []byte, off int64) error {
+	n, err := f.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // it became shorter
+	}
+	return err
+}

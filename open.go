@@ -1,0 +1,429 @@
+package graven
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"graven/internal/block"
+	"graven/internal/fsx"
+	"graven/internal/journal"
+	"graven/internal/tilestore"
+	"graven/internal/wal"
+	"graven/merkle"
+	"graven/proof"
+	"graven/record"
+)
+
+// open opens one vault in the mode that the store's lock allows.
+func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
+	dir := s.vaultDir(name)
+	if s.opts.ReadOnly && s.lock != nil {
+		if err := s.recoverFirst(ctx, name, dir); err != nil {
+			return nil, err
+		}
+	}
+	v := &Vault{name: name, host: s.host, opts: s.opts, dir: dir, sealing: map[block.OpenBlock]bool{}}
+	err := v.open(s.lock != nil)
+	if err != nil {
+		return nil, errors.Join(err, v.closeRooms())
+	}
+	v.start()
+	return v, nil
+}
+
+// recoverFirst lets a reader see what a crash left in the WAL: if no process
+// holds the store and the vault was not closed cleanly, it is opened once for
+// writing, which recovers it, and closed.
+func (s *Store) recoverFirst(ctx context.Context, name string, dir fsx.Dir) error {
+	if n, clean := readClean(dir); clean && checkpointSize(dir) == n {
+		return nil
+	}
+	if err := s.lock.Close(); err != nil {
+		return err
+	}
+	s.lock = nil
+	o := s.opts
+	o.ReadOnly = false
+	rw, err := Open(ctx, s.host, o)
+	if err == nil {
+		_, err = rw.Vault(ctx, name)
+		err = errors.Join(err, rw.Close())
+	}
+	if err != nil && !errors.Is(err, ErrLocked) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fsx.ErrReadOnly) {
+		return err
+	}
+	return s.shareLock()
+}
+
+// readClean reads meta/host/clean: the size at which the vault was closed, and
+// whether it was closed at all.
+func readClean(dir fsx.Dir) (size uint64, clean bool) {
+	b, err := dir.ReadFile(cleanFile, 64)
+	if err != nil {
+		return 0, false
+	}
+	text, ok := strings.CutPrefix(strings.TrimSuffix(string(b), "\n"), "clean ")
+	if !ok {
+		return 0, false
+	}
+	size, err = strconv.ParseUint(text, 10, 64)
+	return size, err == nil
+}
+
+// checkpointSize is the size that the published checkpoint claims, unverified; 0 if there is none.
+func checkpointSize(dir fsx.Dir) uint64 {
+	b, err := dir.ReadFile("checkpoint", maxCheckpoint)
+	if err != nil {
+		return 0
+	}
+	lines := strings.SplitN(string(b), "\n", 3)
+	if len(lines) < 3 {
+		return 0
+	}
+	size, _ := strconv.ParseUint(lines[1], 10, 64)
+	return size
+}
+
+const maxCheckpoint = 1 << 20
+
+// open reads the vault's files and makes them a view. alone says that no other
+// process can write meanwhile.
+func (v *Vault) open(alone bool) error {
+	genesis, err := readGenesis(v.dir)
+	if err != nil {
+		return err
+	}
+	v.genesis = genesis
+	if err := v.openJournal(); err != nil {
+		return err
+	}
+	if v.blocks, err = block.Open(v.dir.Sub("blocks"), genesis.Vault); err != nil {
+		return v.damaged(err)
+	}
+	if v.opts.ReadOnly {
+		return v.openReading(alone)
+	}
+	return v.openWriting()
+}
+
+// openReading loads what is there and changes nothing. Beside a writer, or
+// after an unclean end that could not be recovered, it stops at the published
+// checkpoint: all below it is synced and can no longer change.
+func (v *Vault) openReading(alone bool) error {
+	v.readOnly = "it was opened for reading"
+	head, note, err := v.readCheckpoint()
+	if err != nil {
+		return err
+	}
+	limit := head.Size
+	if n, clean := readClean(v.dir); alone && clean && n != limit {
+		return fmt.Errorf("%w: meta/host/clean says size %d, the checkpoint says %d", ErrDamaged, n, limit)
+	}
+	s, _, err := v.scan(limit)
+	if err != nil {
+		return err
+	}
+	if s.size != limit || s.tree.Root() != head.Root {
+		return fmt.Errorf("%w: the log gives size %d, root %v; the published checkpoint says %d, %v", ErrDamaged, s.size, s.tree.Root(), head.Size, head.Root)
+	}
+	if err := v.load(s, false); err != nil {
+		return err
+	}
+	v.published.Store(head.Size)
+	v.view.Store(&View{
+		vault: v, head: head, note: note, commit: s.commit, pos: head.Size - 1, state: v.tip.state,
+		tree: v.tiles.Snapshot(), height: s.height, epoch: s.epoch, newest: true,
+	})
+	return nil
+}
+
+// openWriting recovers if that is needed, loads, and makes the vault ready to commit.
+func (v *Vault) openWriting() error {
+	if err := v.loadSigner(); err != nil {
+		return err
+	}
+	for _, folder := range []string{"tmp", "."} {
+		if err := v.dir.Sweep(folder); err != nil {
+			return err
+		}
+	}
+	if err := v.dir.DiscardAll("tmp"); err != nil {
+		return err
+	}
+	s, err := v.recover()
+	if err != nil {
+		return err
+	}
+	if err := v.load(s, true); err != nil {
+		return err
+	}
+	if err := v.coverPublished(s); err != nil {
+		return err
+	}
+	if v.wal != nil {
+		if err := v.wal.Reset(); err != nil {
+			return err
+		}
+	}
+	view, err := v.newView(v.tip, s.commit)
+	if err != nil {
+		return err
+	}
+	v.view.Store(view)
+	if v.readOnly != "" {
+		return nil
+	}
+	return v.settle()
+}
+
+// readGenesis reads the first line of the log.
+func readGenesis(dir fsx.Dir) (*record.Genesis, error) {
+	name := logName(0)
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s, where the ledger begins: %w", ErrDamaged, name, err)
+	}
+	defer f.Close()
+	head := make([]byte, record.MaxLine+1)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	line, _, ok := bytes.Cut(head[:n], []byte{'\n'})
+	if !ok {
+		return nil, fmt.Errorf("%w: %s: its first line does not end", ErrDamaged, name)
+	}
+	rec, err := record.Parse(line)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s, line 1: %w", ErrDamaged, name, err)
+	}
+	if err := record.Unsupported(rec); err != nil {
+		return nil, fmt.Errorf("%w: %s, line 1: %w", ErrUnsupported, name, err)
+	}
+	g, ok := rec.Body.(*record.Genesis)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s begins with a record of kind %s, wanted genesis", ErrDamaged, name, rec.Kind)
+	}
+	return g, nil
+}
+
+// scan reads the log up to a size.
+func (v *Vault) scan(limit uint64) (*scanner, journal.Tail, error) {
+	s, finish, err := v.newScan()
+	if err != nil {
+		return nil, journal.Tail{}, err
+	}
+	tail, err := v.journal.Scan(func(seq uint64, line []byte, at journal.Pos) error {
+		if seq >= limit {
+			return errEnough
+		}
+		return s.line(seq, line, at)
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return s, tail, v.damaged(err)
+	}
+	finish()
+	return s, tail, nil
+}
+
+// newScan is a scanner that feeds the tree. Call finish at the end of the scan.
+func (v *Vault) newScan() (s *scanner, finish func(), err error) {
+	s = newScanner()
+	if v.tiles, err = tilestore.Open(v.dir.Sub("tile")); err != nil {
+		return nil, nil, err
+	}
+	leaves := make([]merkle.Hash, 0, 4096)
+	finish = func() {
+		v.tiles.Append(leaves)
+		leaves = leaves[:0]
+	}
+	s.leaf = func(h merkle.Hash) {
+		if leaves = append(leaves, h); len(leaves) == cap(leaves) {
+			finish()
+		}
+	}
+	return s, finish, nil
+}
+
+// openJournal opens the log files, anew if they are open.
+func (v *Vault) openJournal() (err error) {
+	if v.journal != nil {
+		if err := v.journal.Close(); err != nil {
+			return err
+		}
+	}
+	v.journal, err = journal.Open(v.dir.Sub("log"), journal.Options{FileRecords: v.genesis.FileRecords, FileBytes: v.genesis.FileBytes})
+	return v.damaged(err)
+}
+
+var errEnough = errors.New("enough") // ends a scan; never leaves this package
+
+// load fills blocks, index and state from a scanned log.
+func (v *Vault) load(s *scanner, mend bool) error {
+	if len(s.lacks) > 0 {
+		v.readOnly = "its ledger uses " + strings.Join(s.lacks, ", ") + ", which this program does not know; open it with a newer one"
+	}
+	if err := v.loadBlocks(s.blocks, mend); err != nil {
+		return v.damaged(err)
+	}
+	if err := v.loadDocuments(); err != nil {
+		return err
+	}
+	v.tip = s.tip()
+	return v.replay(s.size, s.state)
+}
+
+// loadBlocks makes the artifacts of sealed and open blocks known. A sealed
+// block that is damaged or missing is noted, and met again when one of its
+// artifacts is read; the rest of the vault is not held up by it.
+func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
+	for _, rec := range sealed {
+		err := v.blocks.LoadSealed(rec)
+		if errors.Is(err, block.ErrMissing) && rec.Number == nil && mend {
+			err = v.blocks.Admit(rec) // a crash between its group and its publication
+		}
+		if errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrMissing) {
+			v.note("%v", err)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if mend {
+		if err := v.blocks.Settle(); err != nil {
+			return err
+		}
+	}
+	if err := v.blocks.LoadFound(); err != nil {
+		return err
+	}
+	if !mend {
+		return nil
+	}
+	if v.restoring {
+		if err := v.restoreBlocks(); err != nil {
+			return err
+		}
+	}
+	return v.blocks.SweepUploads(func(record.ID) bool { return false })
+}
+
+// loadDocuments reads the authority and the policy in force.
+func (v *Vault) loadDocuments() error {
+	b, err := v.artifact(v.genesis.Authority)
+	if err != nil {
+		return fmt.Errorf("authority: %w", err)
+	}
+	a, err := record.ParseAuthority(b)
+	if err != nil {
+		return fmt.Errorf("authority %v: %w", v.genesis.Authority, err)
+	}
+	for _, role := range []string{record.RoleLog, record.RoleCosigner} {
+		for _, k := range a.Keys {
+			if k.Has(role) {
+				v.vkeys = append(v.vkeys, k.VKey)
+			}
+		}
+	}
+	if v.signer != nil && (len(v.vkeys) == 0 || v.signer.VKey() != v.vkeys[0]) {
+		return fmt.Errorf("%w: %s is the key %s, the authority names %s; put the right key file back", ErrInvalid, logKey, v.signer.VKey(), strings.Join(v.vkeys, " "))
+	}
+	b, err = v.artifact(v.genesis.Policy)
+	if err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	if _, err := record.ParsePolicy(b); err != nil {
+		return fmt.Errorf("policy %v: %w", v.genesis.Policy, err)
+	}
+	return nil
+}
+
+// loadSigner reads the log's signing key, which nobody else may be able to read.
+func (v *Vault) loadSigner() error {
+	info, err := v.dir.Stat(logKey)
+	if err != nil {
+		return fmt.Errorf("the log's signing key: %w", err)
+	}
+	if !info.Private {
+		return fmt.Errorf("%w: %s can be read by others; take their rights away (chmod 600) and consider the key exposed", ErrInvalid, logKey)
+	}
+	b, err := v.dir.ReadFile(logKey, 4096)
+	if err != nil {
+		return err
+	}
+	v.signer, err = proof.NewSigner(strings.TrimSuffix(string(b), "\n"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", logKey, err)
+	}
+	return nil
+}
+
+// readCheckpoint opens the published checkpoint with the log's public key.
+func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
+	note, err := v.dir.ReadFile("checkpoint", maxCheckpoint)
+	if err != nil {
+		return proof.Checkpoint{}, nil, err
+	}
+	b, err := v.dir.ReadFile(logPub, 4096)
+	if err != nil {
+		return proof.Checkpoint{}, nil, err
+	}
+	key, err := proof.ParseVKey(strings.TrimSuffix(string(b), "\n"))
+	if err != nil {
+		return proof.Checkpoint{}, nil, fmt.Errorf("%s: %w", logPub, err)
+	}
+	head, err := proof.OpenCheckpoint(note, key)
+	if err != nil {
+		return proof.Checkpoint{}, nil, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
+	}
+	return head, note, nil
+}
+
+// coverPublished refuses a vault that lost what it once published: going on
+// would sign a second history. A checkpoint that is missing is only a slow
+// start; it is published again.
+func (v *Vault) coverPublished(s *scanner) error {
+	head, _, err := v.readCheckpoint()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if head.Size > s.size {
+		return fmt.Errorf("%w: the published checkpoint is of size %d, log and blocks hold %d records; bring the lost ones back from a copy", ErrDamaged, head.Size, s.size)
+	}
+	root, err := merkle.RootFrom(head.Size, v.tiles.Snapshot())
+	if err != nil {
+		return v.damaged(err)
+	}
+	if root != head.Root {
+		return fmt.Errorf("%w: at size %d the log has root %v, the published checkpoint says %v", ErrDamaged, head.Size, root, head.Root)
+	}
+	v.published.Store(head.Size)
+	return nil
+}
+
+// closeRooms closes what an open that failed had opened.
+func (v *Vault) closeRooms() error {
+	var errs []error
+	if v.wal != nil {
+		errs = append(errs, v.wal.Close())
+	}
+	if v.journal != nil {
+		errs = append(errs, v.journal.Close())
+	}
+	if v.blocks != nil {
+		errs = append(errs, v.blocks.Close())
+	}
+	return errors.Join(errs...)
+}
+
+var _ Persist = (*wal.WAL)(nil)

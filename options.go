@@ -1,0 +1,84 @@
+package graven
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"graven/internal/fsx"
+)
+
+// Host is what the hall may touch: nothing else reaches it from outside. The
+// package graven/local makes one for a directory of this machine.
+type Host struct {
+	// Disk is the store's directory.
+	Disk fsx.Disk
+	// Now tells the time. It may stand still or jump: nothing is ordered by it.
+	Now func() time.Time
+	// After returns a channel that receives once, d later. Nil: nothing happens
+	// on its own; checkpoints are published only on Publish and Close.
+	After func(d time.Duration) <-chan time.Time
+	// Rand gives vault ids, keys and WAL salts. It must be fit for keys.
+	Rand io.Reader
+	// Owner names this process in the lock file, for the people it keeps out.
+	Owner string
+}
+
+// Options are a store's settings. The zero value is useful.
+type Options struct {
+	// ReadOnly opens for reading. If no process holds the store, vaults are
+	// recovered if that is needed and read whole; if one does, a vault is seen
+	// as its newest published checkpoint says.
+	ReadOnly bool
+	// LockWait is how long Open waits for a store that another process holds.
+	LockWait time.Duration
+	// PublishEvery is the longest time between a commit and the published
+	// checkpoint that covers it. Default: one second.
+	PublishEvery time.Duration
+	// BatchOps and BatchBytes close a group with the transaction that reaches
+	// one of them. Defaults: 4,096 ops, 8 MiB.
+	BatchOps   int
+	BatchBytes int
+	// Queue is how many transactions may wait. Default: 65,536.
+	Queue int
+	// WALBytes is the size of a write-ahead log file. Default: 8 MiB.
+	WALBytes int64
+	// Logger receives what an operator should know. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	set := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	set(&o.BatchOps, 4096)
+	set(&o.BatchBytes, 8<<20)
+	set(&o.Queue, 65536)
+	if o.PublishEvery <= 0 {
+		o.PublishEvery = time.Second
+	}
+	if o.WALBytes <= 0 {
+		o.WALBytes = 8 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// CreateOptions describe a new vault. The zero value makes the vault "main".
+type CreateOptions struct {
+	Vault  string // name; default "main"
+	Origin string // C2SP origin of the log; default "graven.local/<vault id>"
+	Region string // optional, recorded in genesis
+
+	// genesis lets tests set the limits that are fixed at creation.
+	genesis func(*limits)
+}
+
+// limits are the parameters of genesis that tests shrink.
+type limits struct {
+	BlockBytes, FileRecords, FileBytes, OpLines, ValueLimit, ChunkSize uint64
+}

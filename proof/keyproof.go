@@ -1,0 +1,238 @@
+package proof
+
+import (
+	"bytes"
+	"fmt"
+
+	"graven/merkle"
+	"graven/record"
+	"graven/state"
+)
+
+// A key proof (docs/format.md §10.2):
+//
+//	graven-proof 1
+//	claim present|absent
+//	subject {"key":"…"}            members as in an op
+//	op {"op":"put",…}              the subject's own newest op line, if it ever had one
+//	leaf <b64>                     or else the leaf of the key that the search ends at
+//	path <b64>                     missing, like both, where the space has no keys
+//	space <hex> <b64> <n> <n>      each other space that has keys, in order
+//	commit {"v":1,"kind":"commit",…}
+//	<b64>                          siblings of the commit's leaf, from the leaf up
+//	                               (an empty line)
+//	<checkpoint>                   a signed note whose size is the commit's seq + 1
+
+// KeyProof is the content of a key proof. The slices are the maker's own; Encode
+// only reads them.
+type KeyProof struct {
+	// Space and Key are the subject: the key is 1 to 1,024 bytes without its
+	// space.
+	Space byte
+	Key   []byte
+	// Op is the op line, a put or a delete, of the subject's newest version; nil
+	// if it never had one.
+	Op []byte
+	// State proves the subject under the commit's state root: state.Map.Prove of
+	// the stored key. Its leaf has the subject's key exactly if Op is there.
+	State state.Proof
+	// Commit is the line of the commit with index size-1.
+	Commit []byte
+	// Path has the siblings of Commit's leaf, from the leaf up.
+	Path []merkle.Hash
+	// Checkpoint is the signed note.
+	Checkpoint []byte
+}
+
+// Claims of a key proof.
+const (
+	claimPresent = "present"
+	claimAbsent  = "absent"
+)
+
+func (p KeyProof) storedKey() []byte { return append([]byte{p.Space}, p.Key...) }
+
+// Encode returns the proof file. The claim follows from the op: `present` for a
+// put, `absent` otherwise. It fails with ErrInvalid if op, leaf and subject do
+// not fit together; whether the hashes lead to the root is the Verifier's to say.
+func (p KeyProof) Encode() ([]byte, error) {
+	stored := p.storedKey()
+	if n := len(p.Key); n < 1 || n > record.MaxKey {
+		return nil, fmt.Errorf("%w key proof: key of %d bytes, wanted 1 to %d", ErrInvalid, n, record.MaxKey)
+	}
+	claim := claimAbsent
+	own := p.State.Leaf != nil && bytes.Equal(p.State.Leaf.Key, stored)
+	switch {
+	case own && p.Op == nil:
+		return nil, fmt.Errorf("%w key proof: the leaf has the subject's key, but the op line is missing", ErrInvalid)
+	case !own && p.Op != nil:
+		return nil, fmt.Errorf("%w key proof: an op line, but no leaf with the subject's key", ErrInvalid)
+	case own:
+		op, leaf, err := opLeaf(p.Op, stored)
+		if err != nil {
+			return nil, fmt.Errorf("%w key proof: %w", ErrInvalid, err)
+		}
+		l := p.State.Leaf
+		if l.Digest != leaf.Digest || l.N != leaf.N || l.Live != leaf.Live {
+			return nil, fmt.Errorf("%w key proof: leaf and op line disagree: version %d, live %t and %d, %t", ErrInvalid, l.N, l.Live, leaf.N, leaf.Live)
+		}
+		if op.Kind == record.OpPut {
+			claim = claimPresent
+		}
+	}
+	out := append([]byte(keyHeader), "\nclaim "...)
+	out = append(out, claim...)
+	out = append(out, "\nsubject "...)
+	out = append(out, record.FormatSubject(p.Space, p.Key)...)
+	if own {
+		out = append(out, "\nop "...)
+		out = append(out, p.Op...)
+	} else if p.State.Leaf != nil {
+		out = append(out, "\nleaf "...)
+		out = b64.AppendEncode(out, p.State.Leaf.Bytes())
+	}
+	if p.State.Leaf != nil {
+		out = append(out, "\npath "...)
+		out = b64.AppendEncode(out, p.State.AppendPath(nil, stored))
+	}
+	for _, s := range p.State.Spaces {
+		out = append(out, "\nspace "...)
+		out = s.Append(out)
+	}
+	out = append(out, "\ncommit "...)
+	out = append(out, p.Commit...)
+	out = append(out, '\n')
+	return appendTail(out, p.Path, p.Checkpoint), nil
+}
+
+// opLeaf parses an op line of the stored key, and returns the parts of its leaf
+// that follow from it: all but seq and created.
+func opLeaf(line, stored []byte) (record.Op, state.Leaf, error) {
+	op, err := record.ParseOp(line)
+	if err != nil {
+		return op, state.Leaf{}, fmt.Errorf("op line: %w", err)
+	}
+	if op.Kind != record.OpPut && op.Kind != record.OpDelete {
+		return op, state.Leaf{}, fmt.Errorf("op line: neither put nor delete")
+	}
+	if have := op.StoredKey(); !bytes.Equal(have, stored) {
+		return op, state.Leaf{}, fmt.Errorf("op line: it is of %s, the subject is %s",
+			record.FormatSubject(op.Space, op.Key), record.FormatSubject(stored[0], stored[1:]))
+	}
+	return op, state.Leaf{Key: bytes.Clone(stored), Digest: record.OpDigest(line), N: op.N, Live: op.Kind == record.OpPut}, nil
+}
+
+// parseKeyProof parses a key proof. What it accepts, Encode spells the same way.
+func parseKeyProof(file []byte) (KeyProof, error) {
+	r := lineReader{rest: file}
+	var p KeyProof
+	if err := r.header(keyHeader); err != nil {
+		return p, err
+	}
+	claim, err := r.claim()
+	if err != nil {
+		return p, err
+	}
+	subject, ok := r.field("subject ")
+	if !ok {
+		return p, r.fail("behind it: wanted `subject {…}`")
+	}
+	if p.Space, p.Key, err = record.ParseSubject(string(subject)); err != nil {
+		return p, r.fail("subject: %s", err)
+	}
+	if err := p.parseState(&r); err != nil {
+		return p, err
+	}
+	if found := p.claim(); claim != found {
+		return p, r.fail("claim %s, but what follows says %s", claim, found)
+	}
+	if p.Commit, ok = r.field("commit "); !ok {
+		return p, r.fail("behind it: wanted `commit {…}`")
+	}
+	if p.Path, p.Checkpoint, err = r.tail(); err != nil {
+		return p, err
+	}
+	// No part above may be lenient: whatever it is, there is one spelling.
+	if again, err := p.Encode(); err != nil || !bytes.Equal(again, file) {
+		return p, fmt.Errorf("%w proof file: it is not spelled as its content is", ErrFormat)
+	}
+	return p, nil
+}
+
+func (r *lineReader) claim() (string, error) {
+	word, ok := r.field("claim ")
+	if !ok {
+		return "", r.fail("behind it: wanted `claim present` or `claim absent`")
+	}
+	switch string(word) {
+	case claimPresent, claimAbsent:
+		return string(word), nil
+	}
+	notWord := func(c rune) bool { return (c < 'a' || c > 'z') && c != '-' }
+	if len(word) == 0 || bytes.IndexFunc(word, notWord) >= 0 {
+		return "", r.fail("claim %s, wanted present or absent", clip(word))
+	}
+	return "", fmt.Errorf("%w: claim %s, known are present and absent", ErrUnknownVersion, clip(word))
+}
+
+// claim says what the parts claim.
+func (p KeyProof) claim() string {
+	if p.Op != nil && p.State.Leaf.Live {
+		return claimPresent
+	}
+	return claimAbsent
+}
+
+// parseState reads the lines from `op` to `space`.
+func (p *KeyProof) parseState(r *lineReader) error {
+	stored := p.storedKey()
+	var leaf *state.Leaf
+	if line, ok := r.field("op "); ok {
+		_, l, err := opLeaf(line, stored)
+		if err != nil {
+			return r.fail("%s", err)
+		}
+		p.Op, leaf = line, &l
+	} else if text, ok := r.field("leaf "); ok {
+		raw, ok := decodeB64(text)
+		if !ok {
+			return r.fail("`leaf` is not canonical base64")
+		}
+		l, err := state.ParseLeaf(raw)
+		if err != nil {
+			return r.fail("%s", err)
+		}
+		if bytes.Equal(l.Key, stored) {
+			return r.fail("`leaf` has the subject's key, for which `op` stands")
+		}
+		leaf = &l
+	}
+	if leaf != nil {
+		text, ok := r.field("path ")
+		if !ok {
+			return r.fail("behind it: wanted `path <base64>`")
+		}
+		raw, ok := decodeB64(text)
+		if !ok {
+			return r.fail("`path` is not canonical base64")
+		}
+		var err error
+		if p.State, err = state.ParsePath(raw, stored, *leaf); err != nil {
+			return r.fail("%s", err)
+		}
+	}
+	for {
+		line, ok := r.field("space ")
+		if !ok {
+			return nil
+		}
+		s, err := state.ParseSpaceLine(line)
+		if err != nil {
+			return r.fail("%s", err)
+		}
+		if n := len(p.State.Spaces); n > 0 && p.State.Spaces[n-1].Space >= s.Space {
+			return r.fail("space %02x behind space %02x", s.Space, p.State.Spaces[n-1].Space)
+		}
+		p.State.Spaces = append(p.State.Spaces, s)
+	}
+}

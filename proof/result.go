@@ -1,0 +1,201 @@
+package proof
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"graven/merkle"
+	"graven/record"
+)
+
+// Result is what a verified proof file proves. Only Verifier.Verify makes one; it
+// is the only way to the data. It is immutable as long as its caller does not
+// write to the slices in its claim.
+type Result struct {
+	claim      Claim
+	checkpoint Checkpoint
+	commit     Commit
+	hasCommit  bool
+}
+
+// Claim is what was proven: a RecordProven, a Present or an Absent.
+type Claim interface{ isClaim() }
+
+// RecordProven: the log has this record at this place.
+type RecordProven struct {
+	// Seq is the record's position.
+	Seq uint64
+	// Line is the record's bytes, without the line feed.
+	Line []byte
+	// Record is the parsed line. Its body is a *record.Unknown if this program
+	// does not know its kind or version: then it is proven as bytes.
+	Record *record.Record
+}
+
+// Present: the key has a value, and this is its newest version at the commit.
+type Present struct {
+	// Space and Key are the subject.
+	Space byte
+	Key   []byte
+	// Value and Size are the SHA-256 and the length of the value's bytes as they
+	// are stored; CheckValue compares. Type is its media type or "". Enc says how
+	// the stored bytes are encrypted, "" if they are not.
+	Value record.ID
+	Size  uint64
+	Type  string
+	Enc   string
+	// Seq is the record that wrote this version, N the version's number, Created
+	// the record that wrote version 1.
+	Seq, N, Created uint64
+	// Op is the op line.
+	Op []byte
+}
+
+// Absent: the key has no value at the commit.
+type Absent struct {
+	// Space and Key are the subject.
+	Space byte
+	Key   []byte
+	// Deleted: the key's newest version is a deletion, and the fields below tell
+	// of it as in Present. Otherwise the key never had a version, and they are
+	// zero.
+	Deleted         bool
+	Seq, N, Created uint64
+	Op              []byte
+}
+
+func (RecordProven) isClaim() {}
+func (Present) isClaim()      {}
+func (Absent) isClaim()       {}
+
+// Commit is the commit under whose state a key claim was proven: the last record
+// that the checkpoint covers.
+type Commit struct {
+	// Seq is the commit's position, the checkpoint's size - 1.
+	Seq uint64
+	// Time is when the log says that it committed. Nobody else vouches for it.
+	Time time.Time
+	// Epoch counts adopted restores, Height the commits.
+	Epoch, Height uint64
+	// State is the state root.
+	State merkle.Hash
+}
+
+// Claim returns what was proven.
+func (r *Result) Claim() Claim { return r.claim }
+
+// Checkpoint returns the signed checkpoint that everything was proven under.
+func (r *Result) Checkpoint() Checkpoint { return r.checkpoint }
+
+// Commit returns the commit of a key claim; ok is false for a record proof.
+func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
+
+// Subject returns what the proof is about, in one line of text; two subjects never
+// have the same text.
+//
+//	record:17          record 17
+//	colours/red        a user's key that is UTF-8
+//	b64:/wA=           a user's key that is not
+//	space:01:t/1       a key of another space, two hex digits
+//
+// A key that itself begins with record:, b64: or space: is written in base64. Keys
+// may hold control characters; quote the text before it reaches a terminal.
+func (r *Result) Subject() string {
+	switch c := r.claim.(type) {
+	case RecordProven:
+		return "record:" + strconv.FormatUint(c.Seq, 10)
+	case Present:
+		return keySubject(c.Space, c.Key)
+	case Absent:
+		return keySubject(c.Space, c.Key)
+	}
+	return ""
+}
+
+func keySubject(space byte, key []byte) string {
+	text := string(key)
+	if !utf8.Valid(key) || strings.HasPrefix(text, "record:") || strings.HasPrefix(text, "b64:") || strings.HasPrefix(text, "space:") {
+		text = "b64:" + b64.EncodeToString(key)
+	}
+	if space != record.SpaceUser {
+		return "space:" + hex.EncodeToString([]byte{space}) + ":" + text
+	}
+	return text
+}
+
+// CheckSubject returns an error that wraps ErrSubject unless the proof is about
+// want, as Subject writes it. A proof that somebody else chose may be valid and
+// about something else.
+func (r *Result) CheckSubject(want string) error {
+	if have := r.Subject(); have != want {
+		return fmt.Errorf("%w: the proof is about %q, wanted %q", ErrSubject, have, want)
+	}
+	return nil
+}
+
+// CheckValue reads from value to its end and returns nil if the bytes are those of
+// the proven value: equal SHA-256 and size. It stops reading one byte behind the
+// proven size. Errors wrap ErrValue, or are those of value. A proof that is not of
+// a present key has no value.
+func (r *Result) CheckValue(value io.Reader) error {
+	c, ok := r.claim.(Present)
+	if !ok {
+		return fmt.Errorf("%w: the proof about %q is not of a value", ErrValue, r.Subject())
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(value, int64(c.Size)+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("proof: read the value of %q: %w", r.Subject(), err)
+	case uint64(n) > c.Size:
+		return fmt.Errorf("%w of %q: more than %d bytes, wanted %d", ErrValue, r.Subject(), c.Size, c.Size)
+	case uint64(n) < c.Size:
+		return fmt.Errorf("%w of %q: %d bytes, wanted %d", ErrValue, r.Subject(), n, c.Size)
+	}
+	if have := record.ID(h.Sum(nil)); have != c.Value {
+		return fmt.Errorf("%w of %q: %s, wanted %s", ErrValue, r.Subject(), have, c.Value)
+	}
+	return nil
+}
+
+// Describe says in plain language what the proof proves, and in the last line what
+// it does not. Every line is printable: foreign text is quoted.
+func (r *Result) Describe() []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	c := r.checkpoint
+	switch claim := r.claim.(type) {
+	case RecordProven:
+		say("Record %d is in the log %q: a %q of version %d, %d bytes.", claim.Seq, c.Origin, claim.Record.Kind, claim.Record.V, len(claim.Line))
+	case Present:
+		say("The newest version of key %q in the log %q is a value of %d bytes, %s.", r.Subject(), c.Origin, claim.Size, claim.Value)
+		if claim.Type != "" {
+			say("Its media type is %q.", claim.Type)
+		}
+		if claim.Enc != "" {
+			say("Its bytes are stored encrypted: %q.", claim.Enc)
+		}
+		say("It is version %d, written by record %d; version 1 was written by record %d.", claim.N, claim.Seq, claim.Created)
+	case Absent:
+		if claim.Deleted {
+			say("Key %q in the log %q has no value: record %d deleted it.", r.Subject(), c.Origin, claim.Seq)
+			say("The deletion is version %d; version 1 was written by record %d.", claim.N, claim.Created)
+		} else {
+			say("Key %q in the log %q has no value and never had one.", r.Subject(), c.Origin)
+		}
+	}
+	say("The log's key has signed this: size %d, root %s.", c.Size, c.Root)
+	if r.hasCommit {
+		say("The state is that of commit %d in epoch %d, made at %s by the log's own clock.", r.commit.Height, r.commit.Epoch, r.commit.Time.UTC().Format(time.RFC3339Nano))
+		say("Not proven: that no newer checkpoint exists, that others were shown the same log, and that the log computed its state rightly (an auditor's replay shows that).")
+	} else {
+		say("Not proven: what later records say, that others were shown the same log, and that what the record says is true.")
+	}
+	return out
+}

@@ -1,0 +1,231 @@
+package proof
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"graven/merkle"
+	"graven/record"
+	"graven/state"
+)
+
+// Verifier turns a proof file into a Result, or says why not. It trusts the
+// verifier keys that it was made with and nothing else. It is immutable and safe
+// for concurrent use.
+type Verifier struct {
+	keys    []VKey
+	minSize uint64
+}
+
+// NewVerifier returns a verifier that knows a log by its verifier key. Further
+// keys may be known: other Ed25519 keys of logs, of which one must have signed as
+// in OpenCheckpoint, and ML-DSA-44 keys of cosigners. The first must be a log's.
+// Errors wrap ErrFormat, ErrUnknownVersion or ErrInvalid.
+func NewVerifier(vkey string, more ...string) (*Verifier, error) {
+	v := &Verifier{}
+	for _, text := range append([]string{vkey}, more...) {
+		k, err := ParseVKey(text)
+		if err != nil {
+			return nil, err
+		}
+		v.keys = append(v.keys, k)
+	}
+	if k := v.keys[0]; k.typ != TypeEd25519 {
+		return nil, fmt.Errorf("%w verifier: %s has type %d, wanted the log's Ed25519 key (type %d)", ErrInvalid, k.KeyName(), k.typ, TypeEd25519)
+	}
+	return v, nil
+}
+
+// AtLeast returns a verifier that also refuses, with ErrTooOld, proofs whose
+// checkpoint covers fewer than size records. A caller who has seen a checkpoint of
+// some size gives that size, so that nobody can show it an older truth.
+func (v *Verifier) AtLeast(size uint64) *Verifier {
+	w := *v
+	w.minSize = size
+	return &w
+}
+
+// Verify checks a whole proof file, of either kind, and returns what it proves.
+// The result shares no memory with file. The error wraps one of the errors of this
+// package. Time and memory are proportional to the file, at most MaxFile bytes.
+func (v *Verifier) Verify(file []byte) (*Result, error) {
+	if len(file) > MaxFile {
+		return nil, fmt.Errorf("%w proof file: %d bytes, wanted at most %d", ErrFormat, len(file), MaxFile)
+	}
+	first, _, _ := cutLine(file)
+	switch string(first) {
+	case recordHeader:
+		return v.verifyRecord(bytes.Clone(file))
+	case keyHeader:
+		return v.verifyKey(bytes.Clone(file))
+	}
+	return nil, headerError(first)
+}
+
+// headerError tells another version of a known format from what is no proof.
+func headerError(first []byte) error {
+	for _, known := range []string{recordHeader, keyHeader} {
+		stem := strings.TrimSuffix(known, "1")
+		version, ok := bytes.CutPrefix(first, []byte(stem))
+		if _, number := parseDecimal(version, MaxSize); ok && number {
+			return fmt.Errorf("%w: the file is %s, known is %q", ErrUnknownVersion, clip(first), known)
+		}
+	}
+	return fmt.Errorf("%w proof file: line 1: %s, wanted %q or %q", ErrFormat, clip(first), recordHeader, keyHeader)
+}
+
+// open verifies a file's checkpoint.
+func (v *Verifier) open(note []byte) (Checkpoint, error) {
+	c, err := OpenCheckpoint(note, v.keys...)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if c.Size < v.minSize {
+		return Checkpoint{}, fmt.Errorf("%w: it covers %d records, wanted at least %d", ErrTooOld, c.Size, v.minSize)
+	}
+	return c, nil
+}
+
+func (v *Verifier) verifyRecord(file []byte) (*Result, error) {
+	p, err := parseRecordProof(file)
+	if err != nil {
+		return nil, err
+	}
+	// No part of the parser may be lenient: there is one spelling.
+	if !bytes.Equal(EncodeRecordProof(p.record, p.index, p.path, p.checkpoint), file) {
+		return nil, fmt.Errorf("%w proof file: it is not spelled as its content is", ErrFormat)
+	}
+	c, err := v.open(p.checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := p.prove(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{claim: claim, checkpoint: c}, nil
+}
+
+func (v *Verifier) verifyKey(file []byte) (*Result, error) {
+	p, err := parseKeyProof(file)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.open(p.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	commit, err := p.proveCommit(c)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := p.prove(commit)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{claim: claim, checkpoint: c, commit: commit, hasCommit: true}, nil
+}
+
+// proveCommit checks that the commit line is the last record that the checkpoint
+// covers, and returns it. An older commit would prove an older state under a newer
+// checkpoint, so no other will do.
+func (p KeyProof) proveCommit(c Checkpoint) (Commit, error) {
+	if c.Size == 0 {
+		return Commit{}, fmt.Errorf("%w: a checkpoint of size 0 has no commit", ErrProof)
+	}
+	index := c.Size - 1
+	if err := checkInclusion("commit", p.Commit, index, p.Path, c); err != nil {
+		return Commit{}, err
+	}
+	rec, err := record.Parse(p.Commit)
+	if err != nil {
+		return Commit{}, fmt.Errorf("%w %d of %q: %w", ErrDamaged, index, c.Origin, err)
+	}
+	if rec.Seq != index {
+		return Commit{}, fmt.Errorf("%w %d of %q: it says that it is record %d", ErrDamaged, index, c.Origin, rec.Seq)
+	}
+	body, ok := rec.Body.(*record.Commit)
+	if !ok {
+		if err := record.Unsupported(rec); errors.Is(err, record.ErrUnknownVersion) && rec.Kind == record.KindCommit {
+			return Commit{}, fmt.Errorf("%w: %w", ErrUnknownVersion, err)
+		}
+		return Commit{}, fmt.Errorf("%w: record %d of %d is of kind %q, wanted a commit: only at a commit is a state signed", ErrProof, index, c.Size, rec.Kind)
+	}
+	if before := rootBefore(p.Path); body.Root != before {
+		return Commit{}, fmt.Errorf("%w %d of %q: it says that the root before it is %s, but that is %s", ErrDamaged, index, c.Origin, body.Root, before)
+	}
+	return Commit{Seq: index, Time: rec.Time, Epoch: body.Epoch, Height: body.Height, State: body.State}, nil
+}
+
+// rootBefore computes the root over all leaves but the last from the last one's
+// siblings: they are the perfect subtrees that the other leaves fall into, the
+// smallest first (RFC 6962 §2.1.1).
+func rootBefore(path []merkle.Hash) merkle.Hash {
+	if len(path) == 0 {
+		return merkle.EmptyRoot()
+	}
+	root := path[0]
+	for _, left := range path[1:] {
+		root = merkle.NodeHash(left, root)
+	}
+	return root
+}
+
+// prove checks the subject under the commit's state root.
+func (p KeyProof) prove(commit Commit) (Claim, error) {
+	res, err := p.State.Verify(p.storedKey(), commit.State)
+	if err != nil {
+		return nil, fmt.Errorf("%w: state: %w", ErrProof, err)
+	}
+	if l := p.State.Leaf; l != nil && l.Seq >= commit.Seq {
+		return nil, fmt.Errorf("%w: the leaf is of record %d, the commit is record %d", ErrProof, l.Seq, commit.Seq)
+	}
+	if res.Present != (p.claim() == claimPresent) || (res.Leaf != nil) != (p.Op != nil) {
+		return nil, fmt.Errorf("%w: claim %s, but the state says otherwise", ErrProof, p.claim())
+	}
+	if res.Leaf == nil {
+		return Absent{Space: p.Space, Key: p.Key}, nil
+	}
+	op, err := record.ParseOp(p.Op)
+	if err != nil {
+		return nil, fmt.Errorf("%w proof file: op line: %w", ErrFormat, err)
+	}
+	if err := checkLinks(op, *res.Leaf); err != nil {
+		return nil, err
+	}
+	if !res.Present {
+		return Absent{
+			Space: p.Space, Key: p.Key,
+			Deleted: true, Seq: res.Leaf.Seq, N: res.Leaf.N, Created: res.Leaf.Created, Op: p.Op,
+		}, nil
+	}
+	return Present{
+		Space: p.Space, Key: p.Key,
+		Value: op.Value, Size: op.Size, Type: op.Type, Enc: op.Enc,
+		Seq: res.Leaf.Seq, N: res.Leaf.N, Created: res.Leaf.Created, Op: p.Op,
+	}, nil
+}
+
+// checkLinks refuses an op whose links to the versions before it contradict its
+// leaf. That version numbers and links fit each other, the op's parser checked.
+// Only a log that contradicts itself has such an op.
+func checkLinks(op record.Op, l state.Leaf) error {
+	for _, link := range []struct {
+		name string
+		n    uint64 // number of the version that seq should be of
+		seq  uint64
+	}{
+		{"prev", op.N - 1, op.Prev},
+		{"skip", record.J(op.N), op.Skip},
+	} {
+		if link.n == 0 {
+			continue // seq is 0
+		}
+		if link.seq < l.Created || link.seq >= l.Seq || (link.n == 1) != (link.seq == l.Created) {
+			return fmt.Errorf("%w %d: the op for version %d, of a key created by record %d, says in %q that record %d wrote version %d", ErrDamaged, l.Seq, op.N, l.Created, link.name, link.seq, link.n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package graven
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"graven/merkle"
+	"graven/proof"
+	"graven/record"
+)
+
+// ProveKey makes the proof that key has the value that it has, or is absent,
+// in the newest state: a file that [proof.Verifier] checks without the vault.
+// Of an older view it is ErrPast.
+func (w *View) ProveKey(key []byte) ([]byte, error) {
+	if !w.newest {
+		return nil, fmt.Errorf("proof of key %s at seq %d: %w (size %d)", keyText(key), w.pos, ErrPast, w.head.Size)
+	}
+	if len(key) == 0 {
+		return nil, fmt.Errorf("%w: a key has at least one byte", ErrInvalid)
+	}
+	if len(key) > record.MaxKey {
+		return nil, &LimitError{Field: "key", Value: uint64(len(key)), Limit: record.MaxKey}
+	}
+	stored := userKey(key)
+	path, err := w.inclusion(w.head.Size - 1)
+	if err != nil {
+		return nil, err
+	}
+	p := proof.KeyProof{
+		Space: record.SpaceUser, Key: key, State: w.state.Prove(stored),
+		Commit: w.commit, Path: path, Checkpoint: w.note,
+	}
+	if leaf, ok := w.state.Get(stored); ok {
+		if p.Op, err = w.opLine(stored, leaf.Seq, leaf.Digest); err != nil {
+			return nil, err
+		}
+	}
+	return p.Encode()
+}
+
+// opLine reads the op line that wrote a version of a key, and checks it
+// against the digest that the state holds.
+func (w *View) opLine(stored []byte, seq uint64, digest merkle.Hash) ([]byte, error) {
+	ver, ok := w.vault.index.At(stored, seq)
+	if !ok || ver.Seq != seq {
+		return nil, fmt.Errorf("%w: state names record %d for a key that the index does not know there", ErrDamaged, seq)
+	}
+	ops, err := w.Ops(seq)
+	if err != nil {
+		return nil, err
+	}
+	line, err := ops[ver.Op].Append(nil)
+	if err != nil {
+		return nil, err
+	}
+	if got := record.OpDigest(line); got != digest {
+		return nil, fmt.Errorf("%w: op %d of record %d has digest %v, the state says %v", ErrDamaged, ver.Op, seq, got, digest)
+	}
+	return line, nil
+}
+
+// ProveRecord makes the C2SP tlog-proof that record seq is in the log, with
+// the record's bytes in its extra line.
+func (w *View) ProveRecord(seq uint64) ([]byte, error) {
+	line, err := w.Record(seq)
+	if err != nil {
+		return nil, err
+	}
+	path, err := w.inclusion(seq)
+	if err != nil {
+		return nil, err
+	}
+	return proof.EncodeRecordProof(line, seq, path, w.note), nil
+}
+
+// inclusion is the audit path of a record in the view's tree. A damaged tile
+// under it is made again from the log: tiles are derived.
+func (w *View) inclusion(seq uint64) ([]merkle.Hash, error) {
+	path, err := merkle.InclusionProof(seq, w.head.Size, w.tree)
+	if err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	return path, nil
+}
+
+// firstReceipt is the receipt that the transaction of record seq got when it
+// became durable: against the commit that ended its group.
+func (w *View) firstReceipt(seq uint64) (*Receipt, error) {
+	at, err := w.timeOf(seq)
+	if err != nil {
+		return nil, err
+	}
+	for s := seq + 1; s < w.head.Size; s++ {
+		line, err := w.Record(s)
+		if err != nil {
+			return nil, err
+		}
+		f, err := record.ParseFrame(line)
+		if err != nil {
+			return nil, fmt.Errorf("%w: record %d: %w", ErrDamaged, s, err)
+		}
+		if f.Kind != "commit" {
+			continue
+		}
+		root, err := merkle.RootFrom(s+1, w.tree)
+		if err != nil {
+			return nil, w.vault.damaged(err)
+		}
+		then := *w
+		then.head.Size, then.head.Root, then.commit, then.newest, then.pos = s+1, root, line, false, s
+		if then.note, err = w.vault.signer.SignCheckpoint(then.head); err != nil {
+			return nil, err
+		}
+		return &Receipt{
+			Seq: seq, Size: s + 1, Root: root, Time: at, Commit: line, Checkpoint: then.note, Replayed: true, view: &then,
+		}, nil
+	}
+	return nil, fmt.Errorf("%w: no commit follows record %d", ErrDamaged, seq)
+}
+
+// Resource is what a client of the C2SP tlog-tiles protocol fetches, exactly as
+// it goes over the wire: "checkpoint", "tile/<L>/<N>[.p/<W>]",
+// "tile/entries/<N>[.p/<W>]". A path that is not in the canonical form, or that
+// the view's size does not reach, is [ErrNotFound].
+func (w *View) Resource(path string) (body []byte, contentType string, err error) {
+	if path == "checkpoint" {
+		return w.Checkpoint(), "text/plain; charset=utf-8", nil
+	}
+	const binary = "application/octet-stream"
+	tile, width, entries, err := merkle.ParseTilePath(path)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w: %w", path, ErrNotFound, err)
+	}
+	have := merkle.PartialWidth(tile.Level, w.head.Size)
+	if full := w.head.Size >> (merkle.TileHeight * (uint(tile.Level) + 1)); tile.Index < full {
+		have = merkle.TileWidth
+	} else if tile.Index > full {
+		have = 0
+	}
+	if width > have {
+		return nil, "", fmt.Errorf("%s: %w: size %d has %d of its hashes", path, ErrNotFound, w.head.Size, have)
+	}
+	if entries {
+		body, err = w.bundle(tile.Index*merkle.TileWidth, width)
+		return body, binary, err
+	}
+	hashes, err := w.tree.Tile(tile, width)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", fmt.Errorf("%s: %w", path, ErrNotFound)
+	}
+	if err != nil {
+		return nil, "", w.vault.damaged(err)
+	}
+	return merkle.TileBytes(hashes), binary, nil
+}
+
+// bundle is the entry bundle of width records from first on.
+func (w *View) bundle(first uint64, width int) ([]byte, error) {
+	var out []byte
+	for seq := first; seq < first+uint64(width); seq++ {
+		line, err := w.Record(seq)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, byte(len(line)>>8), byte(len(line)))
+		out = append(out, line...)
+	}
+	return out, nil
+}

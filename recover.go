@@ -1,0 +1,294 @@
+package graven
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"graven/internal/block"
+	"graven/internal/journal"
+	"graven/internal/wal"
+	"graven/record"
+)
+
+// recover makes log and blocks whole after whatever ended the last process,
+// and scans the log. It may itself be cut off anywhere: it only writes bytes
+// that the WAL holds, to the places they belong, and lets the WAL go only when
+// all of that is synced (openWriting does, after the replay).
+//
+// After a clean close the log is the truth and the WAL is not needed. Otherwise
+// every group of the WAL is written again, also where the log seems to hold it
+// already: what a read returns after a crash or a failed sync may be memory
+// that never reached the disk.
+func (v *Vault) recover() (*scanner, error) {
+	if err := v.openWAL(); err != nil {
+		return nil, err
+	}
+	held, err := v.survey()
+	if err != nil {
+		return nil, v.damaged(err)
+	}
+	cleanSize, clean := readClean(v.dir)
+	s, tail, err := v.scan(noLimit)
+	whole := err == nil && s.size == s.next && tail.Junk == 0
+	switch {
+	case clean && whole && s.size == cleanSize:
+		return s, nil
+	case clean:
+		v.note("it was closed at size %d, but its log does not end there", cleanSize)
+	case held.Files == 0:
+		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back, or adopt the vault as it is"
+		return s, err
+	}
+	if s, err = v.restore(held, s, err); err != nil {
+		return nil, err
+	}
+	if s.size < cleanSize {
+		return nil, fmt.Errorf("%w: the vault was closed at size %d, log and write-ahead log hold %d records; bring the lost ones back from a copy", ErrDamaged, cleanSize, s.size)
+	}
+	return s, nil
+}
+
+// held is what the WAL holds.
+type held struct {
+	wal.Report
+	first journal.Pos // where its first group belongs in the log
+	from  uint64      // seq of its first record
+	next  uint64      // seq behind its last
+}
+
+func (v *Vault) survey() (h held, err error) {
+	any := false
+	h.Report, err = v.wal.Read(func(g wal.Group) error {
+		if !any {
+			any, h.from, h.first = true, g.First, journal.Pos{File: g.LogFile, Offset: g.LogOffset}
+		}
+		h.next = g.First + uint64(g.Records)
+		return nil
+	})
+	return h, err
+}
+
+func (v *Vault) openWAL() error {
+	w, err := wal.Open(v.dir.Sub("wal"), wal.Options{Vault: v.genesis.Vault, FileBytes: v.opts.WALBytes, Rand: v.host.Rand})
+	if err != nil {
+		return v.damaged(err)
+	}
+	v.wal = w
+	return nil
+}
+
+// note remembers, for Status, what the open met.
+func (v *Vault) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	v.found = append(v.found, text)
+	v.opts.Logger.Warn("recovery", "vault", v.name, "found", text)
+}
+
+// restore writes the WAL's groups into the log again, keeps what the log holds
+// whole behind them, cuts off the rest, and syncs. The blocks follow in
+// restoreBlocks, once the scan has said which of them are sealed. front is a
+// scan of the log as it was found, and what ended it.
+func (v *Vault) restore(h held, front *scanner, frontErr error) (*scanner, error) {
+	if h.Torn != nil {
+		if err := v.setAside("wal", h.Torn.Bytes); err != nil {
+			return nil, err
+		}
+		v.note("the write-ahead log ends in a torn group (%s, offset %d), which was never acknowledged; its bytes are in meta/host/cut", h.Torn.File, h.Torn.Offset)
+	}
+	if h.Groups == 0 && frontErr != nil {
+		return nil, frontErr // nothing was written to the log since it was synced whole
+	}
+	if h.Groups > 0 && front.size < h.from {
+		return nil, errors.Join(fmt.Errorf("%w: the log is whole up to record %d, the write-ahead log begins with record %d; bring the lost records back from a copy", ErrDamaged, front.size, h.from), frontErr)
+	}
+	if d := h.Damage; d != nil && (d.Next == 0 && front.height <= d.Height || front.height < d.Next) {
+		return nil, errors.Join(fmt.Errorf("%w: %s, offset %d: %s; the log does not hold the group of height %d either", ErrDamaged, d.File, d.Offset, d.Reason, d.Height), frontErr)
+	}
+	// What the log alone holds goes the same way as the rest: it is read, and
+	// written again.
+	if h.Groups == 0 {
+		h.first, h.from, h.next = front.end, front.size, front.size
+	}
+	from := h.next
+	if h.Damage != nil {
+		from = h.from
+	}
+	kept, err := v.groupsOfLog(from, front.size)
+	if err != nil {
+		return nil, err
+	}
+	s, err := v.rewrite(h, kept)
+	if err != nil {
+		return nil, v.damaged(err)
+	}
+	cut, err := v.journal.Cut(s.end)
+	if err != nil {
+		return nil, v.damaged(err)
+	}
+	if len(cut) > 0 {
+		v.note("%d bytes behind the last commit of the log were cut off; they are in meta/host/cut", len(cut))
+		if err := v.setAside("log", cut); err != nil {
+			return nil, err
+		}
+	}
+	v.restoring = true
+	return s, v.journal.Sync()
+}
+
+// groupsOfLog reads groups that the log holds and the WAL does not: the frame
+// of one may have rotted after its lines were written.
+func (v *Vault) groupsOfLog(from, to uint64) ([]wal.Group, error) {
+	var groups []wal.Group
+	g := wal.Group{First: from}
+	for seq := from; seq < to; seq++ {
+		line, err := v.journal.Line(seq)
+		if err != nil {
+			return nil, v.damaged(err)
+		}
+		if g.Records == 0 {
+			at, err := v.journal.Position(seq)
+			if err != nil {
+				return nil, err
+			}
+			g.LogFile, g.LogOffset = at.File, at.Offset
+		}
+		g.Lines = append(append(g.Lines, line...), '\n')
+		g.Records++
+		if f, err := record.ParseFrame(line); err == nil && f.Kind == record.KindCommit && f.V == record.Version {
+			groups = append(groups, g)
+			g = wal.Group{First: seq + 1}
+		}
+	}
+	return groups, nil
+}
+
+// rewriter puts groups into the log, in order, each where it belongs.
+type rewriter struct {
+	v    *Vault
+	scan *scanner
+	kept []wal.Group // those that only the log has, by First
+}
+
+// rewrite scans the log up to the WAL's first group and writes that and all
+// later ones in their places.
+func (v *Vault) rewrite(h held, kept []wal.Group) (*scanner, error) {
+	if err := v.openJournal(); err != nil {
+		return nil, err
+	}
+	s, finish, err := v.newScan()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v.journal.ScanUntil(h.first, s.line); err != nil {
+		return nil, err
+	}
+	w := &rewriter{v: v, scan: s, kept: kept}
+	if h.Groups > 0 {
+		if _, err := v.wal.Read(w.put); err != nil {
+			return nil, err
+		}
+		v.note("%d groups of the write-ahead log, heights %d to %d, were written into log and blocks again", h.Groups, h.First, h.Last)
+	}
+	if err := w.putKept(noLimit); err != nil {
+		return nil, err
+	}
+	finish()
+	return s, nil
+}
+
+// put writes a group of the WAL, and before it those that stand between it and
+// the one before, which the WAL has lost.
+func (w *rewriter) put(g wal.Group) error {
+	if err := w.putKept(g.First); err != nil {
+		return err
+	}
+	for len(w.kept) > 0 && w.kept[0].First == g.First {
+		w.kept = w.kept[1:]
+	}
+	return w.write(g)
+}
+
+func (w *rewriter) putKept(before uint64) error {
+	for len(w.kept) > 0 && w.kept[0].First < before {
+		g := w.kept[0]
+		w.kept = w.kept[1:]
+		w.v.note("records %d to %d, which the write-ahead log does not hold whole, were found whole in the log", g.First, g.First+uint64(g.Records)-1)
+		if err := w.write(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *rewriter) write(g wal.Group) error {
+	at := journal.Pos{File: g.LogFile, Offset: g.LogOffset}
+	if err := w.v.journal.Restore(at, g.Lines, g.Records); err != nil {
+		return err
+	}
+	w.v.journal.EndGroup()
+	for lines, seq := g.Lines, g.First; len(lines) > 0; seq++ {
+		line, rest, _ := bytes.Cut(lines, []byte{'\n'})
+		if err := w.scan.line(seq, line, at); err != nil {
+			return err
+		}
+		at.Offset += int64(len(line)) + 1
+		lines = rest
+	}
+	return nil
+}
+
+// restoreBlocks writes the WAL's artifacts into the open blocks again. Parts of
+// them that a sealed block holds are left alone.
+func (v *Vault) restoreBlocks() error {
+	_, err := v.wal.Read(func(g wal.Group) error {
+		for _, s := range g.Sections {
+			if err := v.blocks.Restore(s.Class, s.Number, s.Offset, s.Bytes); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return v.damaged(err)
+}
+
+// finishOrder cuts the open blocks to what the log mentions, and makes them durable.
+func (v *Vault) finishOrder(order *block.Order) error {
+	if err := order.Finish(); err != nil {
+		return v.damaged(err)
+	}
+	if v.opts.ReadOnly {
+		return nil
+	}
+	err := v.blocks.CutOpen(func(file string, offset int64, r io.Reader) error {
+		b, err := io.ReadAll(io.LimitReader(r, wal.MaxTorn))
+		if err != nil {
+			return err
+		}
+		v.note("%d bytes of %s behind what the log mentions were cut off", len(b), file)
+		return v.setAside("blocks", b)
+	})
+	if err != nil {
+		return v.damaged(err)
+	}
+	for _, class := range v.blocks.Classes() {
+		if v.blocks.Full(class, v.genesis.BlockBytes) {
+			v.blocks.Advance(class)
+		}
+	}
+	return v.blocks.Sync()
+}
+
+// setAside keeps bytes that a recovery removed, for a person to look at. The
+// name is their hash: cutting the same twice keeps them once.
+func (v *Vault) setAside(what string, b []byte) error {
+	if len(bytes.Trim(b, "\x00")) == 0 {
+		return nil
+	}
+	name := "meta/host/cut/" + what + "-" + record.IDOf(b).Hex()[:16]
+	if exists, err := v.dir.Exists(name); err != nil || exists {
+		return err
+	}
+	return v.dir.PublishBytes(name, b)
+}

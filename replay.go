@@ -1,0 +1,107 @@
+package graven
+
+import (
+	"fmt"
+
+	"graven/internal/block"
+	"graven/internal/index"
+	"graven/internal/journal"
+	"graven/merkle"
+	"graven/record"
+	"graven/state"
+)
+
+// replay fills index, state and idempotency ids from the first size records of
+// the log, and checks the state root of the last commit. It is what a restart
+// costs; every version goes through applyOps, as on the live path.
+func (v *Vault) replay(size uint64, want merkle.Hash) error {
+	v.index = index.New()
+	v.ids = newIdempotency()
+	v.pending = map[artifactKey]struct{}{}
+	order := block.NewOrder(v.blocks)
+	edit := state.Map{}.Edit()
+	const stretch = 1024
+	for from := uint64(0); from < size; from += stretch {
+		lines, err := v.journal.Lines(from, min(size, from+stretch))
+		if err != nil {
+			return v.damaged(err)
+		}
+		for i, line := range lines {
+			if err := v.replayLine(edit, order, from+uint64(i), line); err != nil {
+				return err
+			}
+		}
+	}
+	v.tip.state = edit.Map()
+	if got := v.tip.state.Root(); got != want {
+		return fmt.Errorf("%w: the records up to %d give state root %v, the last commit says %v", ErrDamaged, size, got, want)
+	}
+	v.ids.purge()
+	return v.finishOrder(order)
+}
+
+// replayLine applies one record.
+func (v *Vault) replayLine(edit *state.Edit, order *block.Order, seq uint64, line []byte) error {
+	at := func() journal.Pos {
+		p, _ := v.journal.Position(seq) // it was read a moment ago
+		return p
+	}
+	rec, err := record.Parse(line)
+	if err != nil {
+		return lineError(seq, at(), "%v", err)
+	}
+	switch b := rec.Body.(type) {
+	case *record.Genesis:
+		return mentionAll(order, classLog, b.Authority, b.Policy)
+	case *record.Document:
+		return mentionAll(order, classLog, b.Doc)
+	case *record.Tx:
+		if err := v.replayTx(edit, order, seq, b); err != nil {
+			return fmt.Errorf("%s, offset %d: %w", logName(at().File), at().Offset, err)
+		}
+		v.tip.time = rec.Time
+		v.ids.note(idemKey{b.Actor, b.ID}, seq, b.Req, rec.Time)
+	}
+	return nil
+}
+
+func mentionAll(order *block.Order, class string, ids ...record.ID) error {
+	for _, id := range ids {
+		if err := order.Mention(class, id); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	return nil
+}
+
+// replayTx applies a transaction after holding its op lines against what the
+// ledger knows: the rule of wide transactions, the links of every version.
+func (v *Vault) replayTx(edit *state.Edit, order *block.Order, seq uint64, tx *record.Tx) error {
+	if tx.Wide != nil {
+		if err := mentionAll(order, classLog, tx.Wide.Lines); err != nil {
+			return err
+		}
+	}
+	ops, digests, err := v.opsOf(seq, tx)
+	if err != nil {
+		return err
+	}
+	for i := range ops {
+		op := &ops[i]
+		if (op.Kind == record.OpPut || op.Kind == record.OpAppend) && op.Chunks == nil {
+			if err := mentionAll(order, v.className(tx.Class), op.Value); err != nil {
+				return fmt.Errorf("record %d op %d: %w", seq, i, err)
+			}
+		}
+		if op.Kind != record.OpPut && op.Kind != record.OpDelete {
+			continue
+		}
+		prev, skip, n := v.links(op.StoredKey(), seq)
+		if op.Prev != prev || op.Skip != skip || op.N != n {
+			return fmt.Errorf("%w: record %d op %d: links prev %d, skip %d, n %d; the log gives %d, %d, %d",
+				ErrDamaged, seq, i, op.Prev, op.Skip, op.N, prev, skip, n)
+		}
+	}
+	own := func(i int) (prev, skip, n uint64) { return ops[i].Prev, ops[i].Skip, ops[i].N }
+	return v.applyOps(edit, seq, ops, digests, own, nil)
+}

@@ -1,0 +1,362 @@
+package graven
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"graven/internal/block"
+	"graven/internal/index"
+	"graven/merkle"
+	"graven/record"
+	"graven/state"
+)
+
+// tip is what the next record builds on: the newest state in memory, durable
+// or on its way. Only the committer touches it.
+//
+// Invariants: tree holds exactly next leaves; outside a group the record
+// next-1 is a commit line whose leaf hash is prev.
+type tip struct {
+	next   uint64      // seq of the next record
+	time   time.Time   // of the newest record; times never go back
+	tree   merkle.Tree // RFC 6962 frontier over all records
+	state  state.Map   // after the newest commit
+	epoch  uint64
+	height uint64      // of the next commit
+	prev   merkle.Hash // leaf hash of the newest commit line
+}
+
+// group is what becomes durable together. The committer fills it while the
+// group before it syncs, seals it with a commit line, and hands it on.
+type group struct {
+	before tip // what to go back to if the group is refused before its first byte
+	after  tip
+
+	edit    *state.Edit
+	lines   []byte // the log lines, each with its newline
+	leaves  []merkle.Hash
+	records int
+	commit  []byte // the commit line; set by seal
+
+	classes   []string                    // classes touched, in order of first touch
+	artifacts map[string][]block.Artifact // what enters the open block of each class, in order
+	admits    []record.Block              // chunk blocks that this group admits
+	seals     []record.Block              // sealed blocks that this group records
+
+	waiting []waiter  // whom to answer, in order
+	touched [][]byte  // stored keys that got a version
+	txs     uint64    // transactions
+	ids     []idemKey // idempotency ids that were noted
+	ops     int
+	bytes   int
+}
+
+// artifactKey names an artifact of a class, or with an empty class a chunk block.
+type artifactKey struct {
+	class string
+	id    record.ID
+}
+
+// waiter is a request in a group, and the seq of the record that answers it.
+type waiter struct {
+	r        *request
+	seq      uint64
+	time     time.Time
+	replayed bool
+}
+
+func (v *Vault) newGroup() *group {
+	before := v.tip
+	before.tree = *v.tip.tree.Clone()
+	return &group{before: before, edit: v.tip.state.Edit(), artifacts: map[string][]block.Artifact{}}
+}
+
+// now is the time of the next record: the host's, in nanoseconds, never going back.
+func (v *Vault) now() time.Time {
+	if t := v.host.Now().UTC().Round(0); t.After(v.tip.time) {
+		return t
+	}
+	return v.tip.time
+}
+
+// add encodes a record and makes it the newest of the group.
+func (v *Vault) add(g *group, body record.Body) error {
+	at := v.now()
+	return v.append(g, at, record.New(v.tip.next, at, body).Append)
+}
+
+// append makes the line that encode appends the newest record of the group.
+func (v *Vault) append(g *group, at time.Time, encode func(dst []byte) ([]byte, error)) error {
+	start := len(g.lines)
+	lines, err := encode(g.lines)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	leaf := merkle.LeafHash(lines[start:])
+	g.lines = append(lines, '\n')
+	g.leaves = append(g.leaves, leaf)
+	g.records++
+	v.tip.tree.Append(leaf)
+	v.tip.next++
+	v.tip.time = at
+	return nil
+}
+
+// sequence gives a request its place: it checks the conditions against the
+// tip, and if they hold writes the request's records into the group. Nothing of
+// a request that is refused is left behind. The error, if any, is the caller's.
+func (v *Vault) sequence(g *group, r *request) error {
+	if done, err := v.seenBefore(g, r); done || err != nil {
+		return err
+	}
+	if err := v.conditions(r); err != nil {
+		return err
+	}
+	full, size := opLines(r.lines, r.ops, v.chain(r))
+	tx := &record.Tx{Actor: r.actor, ID: r.id, Class: r.class, Req: r.req}
+	digests := make([]merkle.Hash, len(full))
+	for i, line := range full {
+		digests[i] = record.OpDigest(line)
+	}
+	var wide, inline []byte
+	if uint64(size) > v.genesis.OpLines {
+		wide = joinLines(full, size)
+		tx.Wide = &record.Wide{Lines: record.IDOf(wide), Size: uint64(size), Count: uint64(len(full)), Root: merkle.RootOf(digests)}
+	} else {
+		inline = joinLines(full, size)
+	}
+	for i := range r.contents {
+		if err := v.admit(g, r.contents[i].upload); err != nil {
+			return err
+		}
+	}
+	seq := v.tip.next
+	at := v.now()
+	encode := record.New(seq, at, tx).Append
+	if wide == nil {
+		encode = func(dst []byte) ([]byte, error) { return record.AppendTx(dst, seq, at, tx, inline) }
+	}
+	if err := v.append(g, at, encode); err != nil {
+		return err
+	}
+	if wide != nil {
+		v.mention(g, classLog, block.Artifact{ID: tx.Wide.Lines, Bytes: wide})
+	}
+	for i := range r.contents {
+		if c := &r.contents[i]; c.bytes != nil {
+			v.mention(g, v.className(r.class), block.Artifact{ID: c.id, Bytes: c.bytes})
+		}
+	}
+	if err := v.applyOps(g.edit, seq, r.ops, digests, v.chain(r), &g.touched); err != nil {
+		return err
+	}
+	v.noteID(g, r, seq)
+	g.waiting = append(g.waiting, waiter{r: r, seq: seq, time: at})
+	g.ops += len(r.ops)
+	g.bytes += r.bytes
+	return nil
+}
+
+// chain says, for op i of a request, what its version's links are: prev, skip, n.
+func (v *Vault) chain(r *request) func(i int) (prev, skip, n uint64) {
+	return func(i int) (uint64, uint64, uint64) {
+		return v.links(r.ops[i].StoredKey(), v.tip.next)
+	}
+}
+
+// links are the chain fields of the version of a stored key that record seq makes.
+func (v *Vault) links(key []byte, seq uint64) (prev, skip, n uint64) {
+	last, ok := v.index.At(key, seq)
+	if !ok {
+		return 0, 0, 1
+	}
+	n = last.N + 1
+	if j := record.J(n); j > 0 {
+		if older, ok := v.index.Number(key, j); ok {
+			skip = older.Seq
+		}
+	}
+	return last.Seq, skip, n
+}
+
+// applyOps puts the versions that a transaction made into the index and the
+// state. The live path and every replay go through here.
+func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests []merkle.Hash, chain func(int) (prev, skip, n uint64), touched *[][]byte) error {
+	for i := range ops {
+		op := &ops[i]
+		if op.Kind != record.OpPut && op.Kind != record.OpDelete {
+			continue
+		}
+		key := op.StoredKey()
+		prev, skip, n := chain(i)
+		ver := index.Version{
+			Seq: seq, N: n, Prev: prev, Skip: skip, Op: uint32(i), Live: op.Kind == record.OpPut,
+			Size: op.Size, Value: op.Value, Chunks: op.Chunks, Type: op.Type,
+		}
+		created := seq
+		if n > 1 {
+			first, ok := v.index.Number(key, 1)
+			if !ok {
+				return fmt.Errorf("%w: record %d op %d: version %d of key %q has no first version", ErrDamaged, seq, i, n, key)
+			}
+			created = first.Seq
+		}
+		if err := v.index.Add(key, ver); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if err := edit.Put(state.Leaf{Key: key, Digest: digests[i], Seq: seq, N: n, Created: created, Live: ver.Live}); err != nil {
+			return fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
+		}
+		if touched != nil {
+			*touched = append(*touched, key)
+		}
+	}
+	return nil
+}
+
+// mention lets an artifact enter its class's open block at its first mention.
+func (v *Vault) mention(g *group, class string, a block.Artifact) {
+	key := artifactKey{class, a.ID}
+	if _, ok := v.pending[key]; ok || v.blocks.Mentioned(class, a.ID) {
+		return
+	}
+	v.pending[key] = struct{}{}
+	if _, ok := g.artifacts[class]; !ok {
+		g.classes = append(g.classes, class)
+	}
+	g.artifacts[class] = append(g.artifacts[class], a)
+}
+
+// admit writes the block record that makes an uploaded chunk block part of the
+// ledger, unless an earlier record did.
+func (v *Vault) admit(g *group, up *block.Uploaded) error {
+	if up == nil {
+		return nil
+	}
+	key := artifactKey{"", up.Block.ID}
+	if _, ok := v.pending[key]; ok || v.blocks.Admitted(up.Block.ID) {
+		return nil
+	}
+	rec := up.Block
+	if err := v.add(g, &rec); err != nil {
+		return err
+	}
+	v.pending[key] = struct{}{}
+	g.admits = append(g.admits, rec)
+	return nil
+}
+
+// seal ends a group with its commit line. After it the group is immutable.
+func (v *Vault) seal(g *group) error {
+	v.tip.state = g.edit.Map()
+	c := &record.Commit{
+		Epoch: v.tip.epoch, Height: v.tip.height, Lines: record.IDOf(g.lines),
+		Root: v.tip.tree.Root(), State: v.tip.state.Root(),
+	}
+	if v.tip.height > 0 {
+		prev := v.tip.prev
+		c.Prev = &prev
+	}
+	start := len(g.lines)
+	if err := v.add(g, c); err != nil {
+		return err
+	}
+	g.commit = g.lines[start : len(g.lines)-1 : len(g.lines)-1]
+	v.tip.prev = g.leaves[len(g.leaves)-1]
+	v.tip.height++
+	g.after = v.tip
+	g.after.tree = *v.tip.tree.Clone()
+	return nil
+}
+
+// conditions checks what a transaction demands of the tip.
+func (v *Vault) conditions(r *request) error {
+	for i := range r.ops {
+		op := &r.ops[i]
+		if op.Kind == record.OpIf && op.If == nil {
+			from, to := rangeOf(op)
+			if seq := v.index.Changed(from, to, v.tip.next); seq > op.Since {
+				return &ConflictError{
+					Key:    fmt.Sprintf("%q to %q", op.From, op.To),
+					Wanted: fmt.Sprintf("no change after seq %d", op.Since), Found: fmt.Sprintf("one at seq %d", seq),
+				}
+			}
+			continue
+		}
+		if op.Kind == record.OpAppend {
+			continue
+		}
+		last, ok := v.index.At(op.StoredKey(), v.tip.next)
+		live := ok && last.Live
+		if op.Kind == record.OpDelete && !live && !r.absentOK[i] {
+			return fmt.Errorf("%w: key %s cannot be deleted, it is absent", ErrNotFound, keyText(op.Key))
+		}
+		if err := holds(op, last, ok); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holds checks the condition of one op against the key's newest version.
+func holds(op *record.Op, last index.Version, ok bool) error {
+	if op.If == nil {
+		return nil
+	}
+	found := "no version"
+	if ok {
+		found = "a deleted key, seq " + strconv.FormatUint(last.Seq, 10)
+		if last.Live {
+			found = fmt.Sprintf("value %v, seq %d", last.Value, last.Seq)
+		}
+	}
+	conflict := func(wanted string) error {
+		return &ConflictError{Key: keyText(op.Key), Wanted: wanted, Found: found}
+	}
+	live := ok && last.Live
+	switch c := op.If; c.Kind {
+	case record.Absent:
+		if live {
+			return conflict("an absent key")
+		}
+	case record.Present:
+		if !live {
+			return conflict("a present key")
+		}
+	case record.AtSeq:
+		if last.Seq != c.Seq { // the zero Version has seq 0: never written
+			return conflict("seq " + strconv.FormatUint(c.Seq, 10))
+		}
+	case record.HasValue:
+		if !live || last.Value != c.Value {
+			return conflict("value " + c.Value.String())
+		}
+	}
+	return nil
+}
+
+// rangeOf is the stored-key interval of a range condition.
+func rangeOf(op *record.Op) (from, to []byte) {
+	from = append([]byte{op.Space}, op.From...)
+	if len(op.To) > 0 {
+		return from, append([]byte{op.Space}, op.To...)
+	}
+	return from, spaceEnd(op.Space)
+}
+
+// spaceEnd is the least stored key after all of a space; nil after the last space.
+func spaceEnd(space byte) []byte {
+	if space == 0xFF {
+		return nil
+	}
+	return []byte{space + 1}
+}
+
+func joinLines(lines [][]byte, size int) []byte {
+	out := make([]byte, 0, size)
+	for _, l := range lines {
+		out = append(append(out, l...), '\n')
+	}
+	return out
+}

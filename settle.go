@@ -1,0 +1,177 @@
+package graven
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"graven/internal/fsx"
+	"graven/record"
+)
+
+// settle does what follows behind the acknowledgements, in this order: sync
+// log and blocks, write full tiles, seal full blocks, publish a checkpoint, let
+// the WAL forget. A crash between any two steps loses nothing: the WAL still
+// holds whatever is not synced, and every step may be done again.
+//
+// It may run while groups are persisted; mu keeps two settles apart.
+func (v *Vault) settle() error {
+	v.settling.Lock()
+	defer v.settling.Unlock()
+	if err := v.writable(); err != nil {
+		return err
+	}
+	view := v.View() // everything below covers at least this
+	if err := v.syncLog(); err != nil {
+		return v.poisoned("syncing the log", err)
+	}
+	if err := v.blocks.Sync(); err != nil {
+		return v.poisoned("syncing the blocks", err)
+	}
+	if err := v.tiles.Flush(); err != nil {
+		return v.behind("writing tiles", err)
+	}
+	if err := v.sealFull(); err != nil {
+		return v.behind("sealing a block", err)
+	}
+	if err := v.publish(view); err != nil {
+		return v.behind("publishing a checkpoint", err)
+	}
+	v.wal.Forget(view.height - 1)
+	return nil
+}
+
+func (v *Vault) syncLog() error {
+	v.filing.Lock()
+	defer v.filing.Unlock()
+	return v.journal.Sync()
+}
+
+// behind judges an error on the way behind the acknowledgements: a full disk
+// passes and is tried again at the next settle, anything else poisons.
+func (v *Vault) behind(doing string, err error) error {
+	if errors.Is(err, fsx.ErrNoSpace) {
+		return fmt.Errorf("vault %q: %w: %s: %w; it is tried again", v.name, ErrFull, doing, err)
+	}
+	return v.poisoned(doing, err)
+}
+
+// publish replaces the published checkpoint. All that it covers is synced.
+func (v *Vault) publish(view *View) error {
+	if view.head.Size <= v.published.Load() {
+		return nil
+	}
+	if err := v.dir.Replace("checkpoint", view.note); err != nil {
+		return err
+	}
+	v.published.Store(view.head.Size)
+	return nil
+}
+
+// sealFull seals the open blocks that are full. Their records go into the next group.
+func (v *Vault) sealFull() error {
+	for _, open := range v.blocks.FullBlocks() {
+		v.sealsMu.Lock()
+		waits := slices.ContainsFunc(v.seals, func(b record.Block) bool {
+			return b.Class == open.Class && *b.Number == open.Number
+		})
+		v.sealsMu.Unlock()
+		if waits || v.sealing[open] {
+			continue
+		}
+		rec, err := v.blocks.Seal(open.Class, open.Number, open.Count)
+		if err != nil {
+			return err
+		}
+		v.sealing[open] = true
+		v.sealsMu.Lock()
+		v.seals = append(v.seals, rec)
+		v.sealsMu.Unlock()
+	}
+	return nil
+}
+
+// takeSeals writes the records of the blocks that were sealed meanwhile.
+func (v *Vault) takeSeals(g *group) {
+	v.sealsMu.Lock()
+	seals := v.seals
+	v.seals = nil
+	v.sealsMu.Unlock()
+	for i := range seals {
+		rec := seals[i]
+		if err := v.add(g, &rec); err != nil {
+			panic(fmt.Sprintf("graven: a block record of our own does not encode: %v", err))
+		}
+		g.seals = append(g.seals, rec)
+	}
+}
+
+// giveBackSeals returns the seals of a refused group, for the next one.
+func (v *Vault) giveBackSeals(g *group) {
+	v.sealsMu.Lock()
+	v.seals = append(slices.Clone(g.seals), v.seals...)
+	v.sealsMu.Unlock()
+}
+
+// relieve keeps the WAL bounded: when the way behind the acknowledgements has
+// fallen far back, the next group waits for it.
+func (v *Vault) relieve() error {
+	if _, bytes := v.wal.Pending(); bytes < walPressure*v.opts.WALBytes {
+		return nil
+	}
+	return v.settle()
+}
+
+// walPressure is how many files' worth of groups may wait to be synced elsewhere.
+const walPressure = 8
+
+// wake tells the settler that there is something to publish.
+func (v *Vault) wake() {
+	select {
+	case v.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// settleLoop settles at most PublishEvery after a commit, until the vault closes.
+func (v *Vault) settleLoop() {
+	defer close(v.settlerGone)
+	for {
+		select {
+		case <-v.dirty:
+		case <-v.stop:
+			return
+		}
+		select {
+		case <-v.host.After(v.opts.PublishEvery):
+		case <-v.stop:
+			return
+		}
+		if err := v.settle(); err != nil {
+			v.opts.Logger.Error("settle", "vault", v.name, "err", err)
+			if errors.Is(err, ErrFull) {
+				v.wake() // try again
+			}
+		}
+	}
+}
+
+// markOpen says on disk, before the first group after an open, that the WAL
+// may hold what the log does not. Without it a vault that lost its WAL would
+// look whole.
+func (v *Vault) markOpen() error {
+	if v.markedOpen {
+		return nil
+	}
+	if err := v.dir.Replace(cleanFile, []byte("open\n")); err != nil {
+		return err
+	}
+	v.markedOpen = true
+	return nil
+}
+
+func sortedClasses(classes []string) []string {
+	out := slices.Clone(classes)
+	slices.Sort(out)
+	return out
+}

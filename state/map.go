@@ -1,0 +1,104 @@
+package state
+
+import "graven/merkle"
+
+// Map is one version of the state: all keys of all spaces. The zero value is
+// empty. A Map is a small value that pins its version: copying it is cheap, and
+// it never changes. It is safe for concurrent use.
+type Map struct {
+	v *version // nil: empty
+}
+
+// version is what a Map pins. It never changes.
+type version struct {
+	roots []spaceRoot // spaces that have keys, in order
+	size  uint64      // leaves, deleted ones too
+	root  merkle.Hash // the state root
+}
+
+// spaceRoot is the tree of one space.
+type spaceRoot struct {
+	space byte
+	node  node
+}
+
+func (m Map) roots() []spaceRoot {
+	if m.v == nil {
+		return nil
+	}
+	return m.v.roots
+}
+
+// find returns the root of the space's tree, or nil.
+func find(roots []spaceRoot, space byte) node {
+	for i := range roots {
+		if roots[i].space == space {
+			return roots[i].node
+		}
+	}
+	return nil
+}
+
+// Root returns the state root.
+func (m Map) Root() merkle.Hash {
+	if m.v == nil {
+		return StateRoot(nil)
+	}
+	return m.v.root
+}
+
+// Len returns the number of keys that ever had a version.
+func (m Map) Len() uint64 {
+	if m.v == nil {
+		return 0
+	}
+	return m.v.size
+}
+
+// Live returns the number of keys whose newest version is live.
+func (m Map) Live() uint64 {
+	var n uint64
+	for _, r := range m.roots() {
+		n += r.node.live()
+	}
+	return n
+}
+
+// Get returns the newest version of a stored key; false if it never had one.
+// The caller owns the leaf.
+func (m Map) Get(key []byte) (Leaf, bool) { return get(m.roots(), key) }
+
+func get(roots []spaceRoot, key []byte) (Leaf, bool) {
+	if len(key) == 0 {
+		return Leaf{}, false
+	}
+	n := find(roots, key[0])
+	if n == nil {
+		return Leaf{}, false
+	}
+	l := search(n, key)
+	if l.key != string(key) {
+		return Leaf{}, false
+	}
+	return l.export(), true
+}
+
+// Spaces returns the lines of the spaces that have keys, in order. The caller
+// owns them.
+func (m Map) Spaces() []SpaceLine {
+	return spaceLines(m.roots(), -1)
+}
+
+// spaceLines returns the lines of all spaces except one.
+func spaceLines(roots []spaceRoot, except int) []SpaceLine {
+	if len(roots) == 0 {
+		return nil
+	}
+	lines := make([]SpaceLine, 0, len(roots)+1)
+	for _, r := range roots {
+		if int(r.space) != except {
+			lines = append(lines, SpaceLine{Space: r.space, Hash: r.node.hash(), Live: r.node.live(), Height: r.node.height()})
+		}
+	}
+	return lines
+}

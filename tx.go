@@ -1,0 +1,220 @@
+package graven
+
+import (
+	"context"
+	"fmt"
+
+	"graven/internal/block"
+	"graven/record"
+)
+
+// MaxInline is how many bytes the values inside one transaction may have in
+// sum. Values above the vault's value limit are staged ahead and do not count.
+const MaxInline = 64 << 20
+
+// Content is a value on its way into a transaction: its bytes, or, if it was
+// too large to travel with its group, the chunk block that already holds it.
+type Content struct {
+	id     record.ID
+	size   uint64
+	bytes  []byte          // nil if staged in a chunk block
+	upload *block.Uploaded // nil if the bytes travel with the transaction
+	vault  *Vault          // the vault that staged it; nil for Bytes
+}
+
+// Bytes makes a Content of b, which must not be changed until the transaction
+// is committed. A value above the vault's value limit must be staged instead.
+func Bytes(b []byte) Content {
+	if b == nil {
+		b = []byte{}
+	}
+	return Content{id: record.IDOf(b), size: uint64(len(b)), bytes: b}
+}
+
+// ID is the SHA-256 of the value.
+func (c Content) ID() record.ID { return c.id }
+
+// Size is the length of the value in bytes.
+func (c Content) Size() uint64 { return c.size }
+
+// Tx is a transaction under construction: puts, deletes and appends that happen
+// together or not at all. A key occurs in it at most once. Build it in one
+// goroutine, commit it once.
+type Tx struct {
+	Actor string // who; up to 256 bytes
+	ID    string // idempotency id: committing the same request again gives the first receipt
+	Class string // retention class of the values; empty: the vault's default
+
+	ops      []record.Op
+	contents []Content // of ops[i]; the zero Content for deletes and conditions
+	absentOK []bool    // of ops[i]: a delete may meet an absent key
+}
+
+// PutOptions are the optional parts of a put.
+type PutOptions struct {
+	Type string       // media type, up to 255 bytes
+	If   *record.Cond // must hold when the transaction commits
+}
+
+// DeleteOptions are the optional parts of a delete.
+type DeleteOptions struct {
+	AllowAbsent bool         // do not fail if the key is absent
+	If          *record.Cond // must hold when the transaction commits
+}
+
+// Len is the number of ops.
+func (t *Tx) Len() int { return len(t.ops) }
+
+func (t *Tx) add(op record.Op, c Content, absentOK bool) {
+	t.ops = append(t.ops, op)
+	t.contents = append(t.contents, c)
+	t.absentOK = append(t.absentOK, absentOK)
+}
+
+// Put sets key to the value c.
+func (t *Tx) Put(key []byte, c Content, o PutOptions) {
+	t.add(valueOp(record.Op{Kind: record.OpPut, Space: record.SpaceUser, Key: key, Type: o.Type, If: o.If}, c), c, false)
+}
+
+// Append records the value c without a key.
+func (t *Tx) Append(c Content, mediaType string) {
+	t.add(valueOp(record.Op{Kind: record.OpAppend, Type: mediaType}, c), c, false)
+}
+
+// Delete ends the life of key. Its history stays.
+func (t *Tx) Delete(key []byte, o DeleteOptions) {
+	t.add(record.Op{Kind: record.OpDelete, Space: record.SpaceUser, Key: key, If: o.If}, Content{}, o.AllowAbsent)
+}
+
+func valueOp(op record.Op, c Content) record.Op {
+	op.Value, op.Size = c.id, c.size
+	if c.upload != nil {
+		list := c.upload.List
+		op.Chunks = &list
+	}
+	return op
+}
+
+// request is a transaction as the committer takes it: checked, encoded, hashed
+// and digested in the caller's goroutine, so that the one committer only adds
+// what it alone knows.
+type request struct {
+	ctx      context.Context
+	actor    string
+	id       string
+	class    string // as in the record: empty for the default
+	req      record.ID
+	ops      []record.Op
+	lines    [][]byte // request lines of the ops: without prev, skip, n
+	contents []Content
+	absentOK []bool
+	bytes    int // of request lines and inline values
+
+	claimed chan struct{}    // buffered 1: whoever sends first owns the request, committer or a caller that gave up
+	done    chan requestDone // buffered 1
+}
+
+type requestDone struct {
+	receipt *Receipt
+	err     error
+}
+
+// encode checks a transaction against the limits and makes a request of it.
+func (v *Vault) encode(ctx context.Context, tx *Tx) (*request, error) {
+	if len(tx.ops) == 0 {
+		return nil, fmt.Errorf("%w: a transaction needs at least one op", ErrInvalid)
+	}
+	r := &request{
+		ctx: ctx, actor: tx.Actor, id: tx.ID, class: tx.Class,
+		ops: tx.ops, contents: tx.contents, absentOK: tx.absentOK,
+		claimed: make(chan struct{}, 1), done: make(chan requestDone, 1),
+	}
+	if r.class == v.genesis.Class {
+		r.class = "" // the default is never written
+	}
+	if err := v.checkLimits(r); err != nil {
+		return nil, err
+	}
+	if err := record.VerifyOps(r.ops); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	digest := record.NewReq(r.actor, r.id, r.class, len(r.ops))
+	r.lines = make([][]byte, len(r.ops))
+	var buf []byte
+	for i := range r.ops {
+		start := len(buf)
+		var err error
+		if buf, err = r.ops[i].AppendRequest(buf); err != nil {
+			return nil, fmt.Errorf("%w: op %d: %w", ErrInvalid, i, err)
+		}
+		r.lines[i] = buf[start:len(buf):len(buf)]
+		digest.Op(r.lines[i])
+		r.bytes += len(r.lines[i])
+	}
+	r.req = digest.Sum()
+	return r, nil
+}
+
+// checkLimits names the field, its value and the limit.
+func (v *Vault) checkLimits(r *request) error {
+	over := func(field string, value, limit int) error {
+		if value > limit {
+			return &LimitError{Field: field, Value: uint64(value), Limit: uint64(limit)}
+		}
+		return nil
+	}
+	if err := over("actor", len(r.actor), record.MaxName); err != nil {
+		return err
+	}
+	if err := over("id", len(r.id), record.MaxName); err != nil {
+		return err
+	}
+	if err := over("ops", len(r.ops), record.MaxOps); err != nil {
+		return err
+	}
+	inline := 0
+	for i := range r.ops {
+		op, c := &r.ops[i], &r.contents[i]
+		if op.Kind == record.OpPut || op.Kind == record.OpDelete {
+			if len(op.Key) == 0 {
+				return fmt.Errorf("%w: op %d: a key has at least one byte", ErrInvalid, i)
+			}
+			if err := over("key", len(op.Key), record.MaxKey); err != nil {
+				return err
+			}
+		}
+		if op.Kind != record.OpPut && op.Kind != record.OpAppend {
+			continue
+		}
+		if c.vault != nil && c.vault != v {
+			return fmt.Errorf("%w: op %d: its value was staged in vault %q, not in %q", ErrInvalid, i, c.vault.name, v.name)
+		}
+		if c.upload == nil && c.bytes == nil {
+			return fmt.Errorf("%w: op %d has no value", ErrInvalid, i)
+		}
+		if c.upload == nil && c.size > v.genesis.ValueLimit {
+			return fmt.Errorf("op %d: %w", i, &LimitError{Field: "value inside a transaction (stage larger ones)", Value: c.size, Limit: v.genesis.ValueLimit})
+		}
+		if c.upload != nil && c.upload.Class != v.className(r.class) {
+			return fmt.Errorf("%w: op %d: its value was staged for class %q, the transaction is of class %q", ErrInvalid, i, c.upload.Class, v.className(r.class))
+		}
+		inline += len(c.bytes)
+	}
+	r.bytes += inline
+	return over("values inside the transaction", inline, MaxInline)
+}
+
+// opLines gives the full op lines of a request for the versions that the
+// committer found, and what they come to with their newlines.
+func opLines(lines [][]byte, kinds []record.Op, at func(i int) (prev, skip, n uint64)) (full [][]byte, size int) {
+	full = make([][]byte, len(lines))
+	for i, line := range lines {
+		if k := kinds[i].Kind; k == record.OpPut || k == record.OpDelete {
+			prev, skip, n := at(i)
+			line = record.FinishOp(make([]byte, 0, len(line)+48), line, prev, skip, n)
+		}
+		full[i] = line
+		size += len(line) + 1
+	}
+	return full, size
+}

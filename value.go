@@ -1,0 +1,138 @@
+package graven
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"graven/internal/block"
+	"graven/merkle"
+	"graven/record"
+)
+
+// Value is a stored value, ready to be read. Every byte that it hands out has
+// been hashed again and belongs to the id that the ledger names.
+type Value struct {
+	size   uint64
+	whole  []byte       // a value that lies in one artifact
+	chunks *block.Value // a chunked one
+}
+
+// Value opens the value of an entry.
+func (w *View) Value(e Entry) (*Value, error) {
+	if !e.Live {
+		return nil, fmt.Errorf("key %s: %w: record %d deletes it", keyText(e.Key), ErrNotFound, e.Seq)
+	}
+	return w.vault.value(e.Value, e.Size, e.Chunks)
+}
+
+func (v *Vault) value(id record.ID, size uint64, chunks *record.ID) (*Value, error) {
+	if chunks != nil {
+		c, err := v.blocks.OpenValue(*chunks, id, size)
+		if err != nil {
+			return nil, v.damaged(err)
+		}
+		return &Value{size: size, chunks: c}, nil
+	}
+	b, err := v.artifact(id)
+	if err != nil {
+		return nil, err
+	}
+	return &Value{size: size, whole: b}, nil
+}
+
+// Size is the length of the value in bytes.
+func (v *Value) Size() uint64 { return v.size }
+
+// WriteTo writes the whole value. Of a chunked value it writes each chunk once
+// that chunk is verified, so after an error w holds a correct prefix.
+func (v *Value) WriteTo(w io.Writer) (int64, error) {
+	if v.chunks != nil {
+		n, err := v.chunks.WriteTo(w)
+		return n, wrapDamage(err)
+	}
+	n, err := w.Write(v.whole)
+	return int64(n), err
+}
+
+// ReadAt reads a range. Of a chunked value it reads and verifies only the
+// chunks that the range touches.
+func (v *Value) ReadAt(p []byte, off int64) (int, error) {
+	if v.chunks != nil {
+		n, err := v.chunks.ReadAt(p, off)
+		return n, wrapDamage(err)
+	}
+	return bytes.NewReader(v.whole).ReadAt(p, off)
+}
+
+// artifact reads an artifact of any class and hashes it again.
+func (v *Vault) artifact(id record.ID) ([]byte, error) {
+	ref, ok := v.blocks.LookupAny(id)
+	if !ok {
+		return nil, fmt.Errorf("%w: artifact %v is in no block of vault %q", ErrDamaged, id, v.name)
+	}
+	b, err := v.blocks.Read(ref, id)
+	if err != nil {
+		return nil, v.damaged(err)
+	}
+	return b, nil
+}
+
+// opsOf gives a transaction's ops and their digests, reading the op lines of a
+// wide one and checking them against the record.
+func (v *Vault) opsOf(seq uint64, tx *record.Tx) ([]record.Op, []merkle.Hash, error) {
+	if tx.Wide == nil {
+		digests := make([]merkle.Hash, len(tx.Ops))
+		var line []byte
+		for i := range tx.Ops {
+			var err error
+			if line, err = tx.Ops[i].Append(line[:0]); err != nil {
+				return nil, nil, fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
+			}
+			digests[i] = record.OpDigest(line)
+		}
+		return tx.Ops, digests, nil
+	}
+	b, err := v.artifact(tx.Wide.Lines)
+	if err != nil {
+		return nil, nil, fmt.Errorf("op lines of record %d: %w", seq, err)
+	}
+	return parseWide(seq, tx.Wide, b)
+}
+
+// parseWide splits the op lines of a wide transaction and checks all that its
+// record says of them.
+func parseWide(seq uint64, wide *record.Wide, b []byte) ([]record.Op, []merkle.Hash, error) {
+	bad := func(what string, args ...any) error {
+		return fmt.Errorf("%w: op lines %v of record %d: %s", ErrDamaged, wide.Lines, seq, fmt.Sprintf(what, args...))
+	}
+	if uint64(len(b)) != wide.Size {
+		return nil, nil, bad("%d bytes, the record says %d", len(b), wide.Size)
+	}
+	n := bytes.Count(b, []byte{'\n'})
+	if uint64(n) != wide.Count {
+		return nil, nil, bad("%d lines, the record says %d", n, wide.Count)
+	}
+	ops := make([]record.Op, 0, n)
+	digests := make([]merkle.Hash, 0, n)
+	for len(b) > 0 {
+		line, rest, ok := bytes.Cut(b, []byte{'\n'})
+		if !ok {
+			return nil, nil, bad("the last line does not end")
+		}
+		op, err := record.ParseOp(line)
+		if err != nil {
+			return nil, nil, bad("line %d: %v", len(ops)+1, err)
+		}
+		ops = append(ops, op)
+		digests = append(digests, record.OpDigest(line))
+		b = rest
+	}
+	if root := merkle.RootOf(digests); root != wide.Root {
+		return nil, nil, bad("their root is %v, the record says %v", root, wide.Root)
+	}
+	if err := record.VerifyOps(ops); err != nil {
+		return nil, nil, bad("%v", err)
+	}
+	return ops, digests, nil
+}

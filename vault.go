@@ -1,0 +1,310 @@
+package graven
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"graven/internal/block"
+	"graven/internal/fsx"
+	"graven/internal/index"
+	"graven/internal/journal"
+	"graven/internal/tilestore"
+	"graven/merkle"
+	"graven/proof"
+	"graven/record"
+)
+
+// Vault is one ledger. It is safe for concurrent use: any number of goroutines
+// may commit and read.
+//
+// Each field names its owner: "fixed" does not change after the vault is open;
+// "committer" belongs to the commit loop; "persist" to the one persist that
+// runs at a time; "settle" to whoever holds settling; rooms below (journal,
+// blocks, tiles, index) have one writer and any number of readers.
+type Vault struct {
+	name      string          // fixed
+	host      Host            // fixed
+	opts      Options         // fixed
+	dir       fsx.Dir         // fixed
+	genesis   *record.Genesis // fixed
+	vkeys     []string        // fixed: log, cosigner
+	readOnly  string          // fixed: why nothing can be written; empty if something can
+	found     []string        // fixed: what the open met and did, in plain words
+	restoring bool            // fixed: the open writes the WAL's groups again
+	signer    *proof.Signer   // fixed: nil if read-only
+
+	journal *journal.Log
+	blocks  *block.Store
+	tiles   *tilestore.Store
+	index   *index.Table
+	wal     Persist // nil if read-only
+
+	tip        tip                      // committer
+	ids        *idempotency             // committer
+	pending    map[artifactKey]struct{} // committer: on their way into blocks
+	markedOpen bool                     // persist: meta/host/clean says open
+
+	filing    sync.Mutex               // held by whoever writes or syncs the log files
+	settling  sync.Mutex               // held while settling
+	sealing   map[block.OpenBlock]bool // settle: blocks that were sealed since the open
+	published atomic.Uint64            // size of the published checkpoint; written by settle
+	sealsMu   sync.Mutex               // guards seals
+	seals     []record.Block           // sealed, waiting for the next group to record them
+
+	view   atomic.Pointer[View]  // newest durable position; stored by persist
+	poison atomic.Pointer[error] // set once, by the first failed write
+
+	queue       chan *request
+	dirty       chan struct{} // buffered 1: something is not published yet
+	stop        chan struct{} // closed by close
+	stopped     chan struct{} // closed when the commit loop has ended
+	settlerGone chan struct{} // closed when the settler has ended
+}
+
+// Name is the vault's name in its store.
+func (v *Vault) Name() string { return v.name }
+
+// ID is the vault's 128 random bits.
+func (v *Vault) ID() record.VaultID { return v.genesis.Vault }
+
+// Origin is the C2SP origin of the vault's log.
+func (v *Vault) Origin() string { return v.genesis.Origin }
+
+// VKeys are the verifier keys: the log's Ed25519 key first, then the ML-DSA-44 cosigner's.
+func (v *Vault) VKeys() []string { return append([]string(nil), v.vkeys...) }
+
+// className is the class that a tx record without a class means.
+func (v *Vault) className(class string) string {
+	if class == "" {
+		return v.genesis.Class
+	}
+	return class
+}
+
+// start begins to take commits.
+func (v *Vault) start() {
+	v.queue = make(chan *request, v.opts.Queue)
+	v.dirty = make(chan struct{}, 1)
+	v.stop = make(chan struct{})
+	v.stopped = make(chan struct{})
+	v.settlerGone = make(chan struct{})
+	if v.readOnly != "" {
+		close(v.stopped)
+		close(v.settlerGone)
+		return
+	}
+	go v.commitLoop()
+	if v.host.After == nil {
+		close(v.settlerGone)
+		return
+	}
+	go v.settleLoop()
+}
+
+// Publish syncs everything that is acknowledged and publishes the checkpoint
+// over it. It happens by itself within Options.PublishEvery.
+func (v *Vault) Publish() error {
+	if err := v.writable(); err != nil {
+		return err
+	}
+	return v.settle()
+}
+
+// close ends the vault: it finishes what was taken, settles, and says on disk
+// that the log is whole without the WAL.
+func (v *Vault) close() error {
+	close(v.stop)
+	<-v.stopped
+	<-v.settlerGone
+	var errs []error
+	if v.wal != nil {
+		if v.poison.Load() == nil {
+			errs = append(errs, v.closeClean())
+		}
+		errs = append(errs, v.wal.Close())
+	}
+	errs = append(errs, v.journal.Close(), v.blocks.Close())
+	return errors.Join(errs...)
+}
+
+// closeClean settles and marks the vault clean. If it fails, the next open recovers.
+func (v *Vault) closeClean() error {
+	if err := v.settle(); err != nil {
+		return err
+	}
+	if !v.markedOpen {
+		return nil
+	}
+	return v.dir.Replace(cleanFile, fmt.Appendf(nil, "clean %d\n", v.View().Size()))
+}
+
+// Stage reads a value for a transaction of the default class: see StageFor.
+func (v *Vault) Stage(ctx context.Context, r io.Reader) (Content, error) {
+	return v.StageFor(ctx, r, "")
+}
+
+// StageFor reads a value to the end of r. A value up to the vault's value limit
+// stays in memory and travels with its transaction; a longer one goes to a
+// chunk block on disk, synced, with the memory of one chunk. Use the Content in
+// one transaction of that class, or Discard it.
+func (v *Vault) StageFor(ctx context.Context, r io.Reader, class string) (Content, error) {
+	if err := v.writable(); err != nil {
+		return Content{}, err
+	}
+	head, err := io.ReadAll(io.LimitReader(r, int64(v.genesis.ValueLimit)+1))
+	if err != nil {
+		return Content{}, err
+	}
+	if uint64(len(head)) <= v.genesis.ValueLimit {
+		return Bytes(head), nil
+	}
+	up, err := v.upload(ctx, io.MultiReader(bytes.NewReader(head), r), v.className(class))
+	if err != nil {
+		return Content{}, err
+	}
+	return Content{id: up.Whole, size: up.Size, upload: up, vault: v}, nil
+}
+
+func (v *Vault) upload(ctx context.Context, r io.Reader, class string) (*block.Uploaded, error) {
+	full := func(err error) error {
+		if errors.Is(err, fsx.ErrNoSpace) {
+			return fmt.Errorf("vault %q: %w: staging a value: %w", v.name, ErrFull, err)
+		}
+		return err
+	}
+	up, err := v.blocks.NewUpload(class, v.genesis.ChunkSize)
+	if err != nil {
+		return nil, full(err)
+	}
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, err := up.Write(buf[:n]); err != nil {
+				return nil, errors.Join(full(err), up.Abort())
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, errors.Join(err, up.Abort())
+		}
+	}
+	done, err := up.Finish()
+	if err != nil {
+		return nil, errors.Join(full(err), up.Abort())
+	}
+	return &done, nil
+}
+
+// Discard gives up a staged value that no transaction uses.
+func (c Content) Discard() {
+	if c.upload != nil {
+		c.vault.blocks.DropUpload(*c.upload) // what stays is swept at the next open
+	}
+}
+
+// heal looks, before a transaction is queued, at values that the vault holds
+// already: a hit is read and hashed again before anything relies on it, and a
+// rotten one gets a second copy.
+func (v *Vault) heal(r *request) error {
+	for i := range r.contents {
+		c := &r.contents[i]
+		if c.bytes == nil {
+			continue
+		}
+		ref, ok := v.blocks.Lookup(v.className(r.class), c.id)
+		if !ok {
+			continue
+		}
+		if _, err := v.blocks.Read(ref, c.id); err == nil {
+			continue
+		} else if !errors.Is(err, block.ErrDamaged) {
+			return v.damaged(err)
+		}
+		if err := v.blocks.WriteHealed(c.id, c.bytes); err != nil {
+			return err
+		}
+		v.opts.Logger.Warn("a damaged artifact was healed from a new write of the same bytes", "vault", v.name, "id", c.id)
+	}
+	return nil
+}
+
+// Status is what an operator wants to know of a vault at a glance.
+type Status struct {
+	Name, Vault, Origin  string
+	Size                 uint64 // records
+	Published            uint64 // size of the published checkpoint
+	Height, Epoch        uint64 // of the newest commit
+	Root, State          merkle.Hash
+	Keys, Live, Versions uint64 // keys ever written, keys that have a value, versions
+	Artifacts            uint64
+	LogBytes, BlockBytes int64
+	Time                 time.Time // of the newest record
+	Writable             bool
+	Why                  string   // why it is not writable
+	Recovered            []string // what the open found and did
+}
+
+// Status describes the vault now.
+func (v *Vault) Status() Status {
+	w := v.View()
+	at, _ := w.Time()
+	keys, live, versions := v.index.Stats()
+	artifacts, blockBytes := v.blocks.Stats()
+	st := Status{
+		Name: v.name, Vault: v.genesis.Vault.String(), Origin: v.genesis.Origin,
+		Size: w.head.Size, Published: v.published.Load(), Height: w.height - 1, Epoch: w.epoch,
+		Root: w.head.Root, State: w.state.Root(), Keys: uint64(keys), Live: uint64(live), Versions: uint64(versions),
+		Artifacts: artifacts, LogBytes: v.journal.Bytes(), BlockBytes: blockBytes, Time: at,
+		Writable: true, Recovered: v.found,
+	}
+	if err := v.writable(); err != nil {
+		st.Writable, st.Why = false, err.Error()
+	}
+	return st
+}
+
+// damaged makes an error of a lower room one of the hall's.
+func (v *Vault) damaged(err error) error {
+	if err == nil || errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("vault %q: %w", v.name, wrapDamage(err))
+}
+
+// wrapDamage marks the rooms' reports of damage as [ErrDamaged].
+func wrapDamage(err error) error {
+	if errors.Is(err, block.ErrDamaged) || errors.Is(err, tilestore.ErrDamaged) || errors.Is(err, journal.ErrDamaged) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// leafDamage says where the bytes lie that are not the leaf they should be.
+func (v *Vault) leafDamage(seq uint64, want merkle.Hash, line []byte) error {
+	at, err := v.journal.Position(seq)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: log/log-%016x.jsonl, offset %d: record %d has leaf hash %v, the tree says %v",
+		ErrDamaged, at.File, at.Offset, seq, merkle.LeafHash(line), want)
+}
+
+// keyText writes a key for people: as it is if it is plain text, quoted if it
+// is not, as b64: if it is no text at all.
+func keyText(key []byte) string { return strconv.Quote(string(key)) }
+
+func compare(a, b string) int { return strings.Compare(a, b) }

@@ -1,0 +1,242 @@
+package graven
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"graven/internal/index"
+	"graven/internal/tilestore"
+	"graven/merkle"
+	"graven/proof"
+	"graven/record"
+	"graven/state"
+)
+
+// View is a vault at one position. It never changes, may be used by any
+// number of goroutines, and holds nothing that must be closed. Everything that
+// one view says (sizes, roots, values, lists, proofs) is from one moment.
+type View struct {
+	vault  *Vault
+	head   proof.Checkpoint  // of the commit that this view stands on
+	note   []byte            // head, signed
+	commit []byte            // the commit line, record head.Size-1
+	pos    uint64            // the newest record that is visible
+	state  state.Map         // after commit
+	tree   *tilestore.Reader // at least head.Size leaves
+	height uint64            // commits so far
+	epoch  uint64
+	newest bool // pos is the commit itself: proofs of keys can be made
+}
+
+// View returns the newest durable position.
+func (v *Vault) View() *View { return v.view.Load() }
+
+// Size is the size of the tree that the view's checkpoint is over, in records.
+func (w *View) Size() uint64 { return w.head.Size }
+
+// Seq is the newest record that is visible in this view.
+func (w *View) Seq() uint64 { return w.pos }
+
+// Head is the checkpoint that the view stands on.
+func (w *View) Head() proof.Checkpoint { return w.head }
+
+// Checkpoint is Head as a signed note.
+func (w *View) Checkpoint() []byte { return slices.Clone(w.note) }
+
+// Time is the time of the newest visible record, as the vault's host told it.
+func (w *View) Time() (time.Time, error) { return w.timeOf(w.pos) }
+
+func (w *View) timeOf(seq uint64) (time.Time, error) {
+	line, err := w.Record(seq)
+	if err != nil {
+		return time.Time{}, err
+	}
+	f, err := record.ParseFrame(line)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	return f.Time, nil
+}
+
+// At is the vault as it was right after record seq.
+func (w *View) At(seq uint64) (*View, error) {
+	if seq > w.pos {
+		return nil, fmt.Errorf("seq %d: %w: the newest record is %d", seq, ErrFuture, w.pos)
+	}
+	past := *w
+	past.pos = seq
+	past.newest = w.newest && seq == w.pos
+	return &past, nil
+}
+
+// AtTime is the vault after the last record whose time is not after t.
+func (w *View) AtTime(t time.Time) (*View, error) {
+	// Times never go back, so the records can be searched by halves: lo is
+	// always a record at or before t, hi one after it.
+	first, err := w.timeOf(0)
+	if err != nil {
+		return nil, err
+	}
+	if first.After(t) {
+		return nil, fmt.Errorf("%s: %w: the vault begins at %s", t.Format(time.RFC3339Nano), ErrNotFound, first.Format(time.RFC3339Nano))
+	}
+	lo, hi := uint64(0), w.pos+1
+	for hi-lo > 1 {
+		mid := lo + (hi-lo)/2
+		at, err := w.timeOf(mid)
+		if err != nil {
+			return nil, err
+		}
+		if at.After(t) {
+			hi = mid
+		} else {
+			lo = mid
+		}
+	}
+	return w.At(lo)
+}
+
+// Entry is a version of a key.
+type Entry struct {
+	Key     []byte     // without the space byte
+	Seq     uint64     // the record that wrote the version
+	N       uint64     // its number, from 1
+	Prev    uint64     // seq of the version before; 0: none
+	Live    bool       // false: the version is a delete
+	Value   record.ID  // zero for a delete
+	Size    uint64     // of the value in bytes
+	Type    string     // media type; empty if none was given
+	Chunks  *record.ID // the list of a chunked value
+	op      uint32
+	visible uint64 // the view's position, for errors
+}
+
+func entryOf(key []byte, v index.Version) Entry {
+	return Entry{
+		Key: key[1:], Seq: v.Seq, N: v.N, Prev: v.Prev, Live: v.Live, Value: v.Value,
+		Size: v.Size, Type: v.Type, Chunks: v.Chunks, op: v.Op,
+	}
+}
+
+func userKey(key []byte) []byte { return append([]byte{record.SpaceUser}, key...) }
+
+// Get finds the version of key that is in force in this view. If the key was
+// never there, or is deleted, the error is [ErrNotFound] and says which.
+func (w *View) Get(key []byte) (Entry, error) {
+	ver, ok := w.vault.index.At(userKey(key), w.pos)
+	if !ok {
+		return Entry{}, fmt.Errorf("key %s: %w", keyText(key), ErrNotFound)
+	}
+	if !ver.Live {
+		return Entry{}, fmt.Errorf("key %s: %w: it was deleted by record %d", keyText(key), ErrNotFound, ver.Seq)
+	}
+	return entryOf(userKey(key), ver), nil
+}
+
+// Query says what to list: the keys of [From, To) that start with Prefix, in
+// byte order.
+type Query struct {
+	Prefix, From, To []byte // empty From: the first key; empty To: no upper end
+	Reverse          bool   // from the last key down
+	Limit            int    // at most so many; 0: all
+	Deleted          bool   // list deleted keys too
+}
+
+// List yields the entries of a query. The keys are the index's own: do not change them.
+func (w *View) List(q Query) iter.Seq2[Entry, error] {
+	from, to := q.bounds()
+	return func(yield func(Entry, error) bool) {
+		n := 0
+		w.vault.index.Scan(from, to, w.pos, q.Reverse, func(it index.Item) bool {
+			if !it.Version.Live && !q.Deleted {
+				return true
+			}
+			n++
+			return yield(entryOf(it.Key, it.Version), nil) && (q.Limit <= 0 || n < q.Limit)
+		})
+	}
+}
+
+// bounds are the stored keys between which a query's answers lie.
+func (q Query) bounds() (from, to []byte) {
+	from, to = userKey(q.Prefix), prefixEnd(userKey(q.Prefix))
+	if f := userKey(q.From); slices.Compare(f, from) > 0 {
+		from = f
+	}
+	if len(q.To) > 0 {
+		if t := userKey(q.To); to == nil || slices.Compare(t, to) < 0 {
+			to = t
+		}
+	}
+	return from, to
+}
+
+// prefixEnd is the least byte string after all that start with p; nil if there is none.
+func prefixEnd(p []byte) []byte {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] != 0xFF {
+			end := slices.Clone(p[:i+1])
+			end[i]++
+			return end
+		}
+	}
+	return nil
+}
+
+// History yields the versions of a key that are visible, the newest first,
+// deletes among them.
+func (w *View) History(key []byte) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		stored := userKey(key)
+		newest, ok := w.vault.index.At(stored, w.pos)
+		if !ok {
+			yield(Entry{}, fmt.Errorf("key %s: %w", keyText(key), ErrNotFound))
+			return
+		}
+		for n := newest.N; n > 0; n-- {
+			ver, _ := w.vault.index.Number(stored, n)
+			if !yield(entryOf(stored, ver), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Record returns the bytes of record seq: the leaf, without the newline.
+func (w *View) Record(seq uint64) ([]byte, error) {
+	if seq >= w.head.Size {
+		return nil, fmt.Errorf("record %d: %w: the newest is %d", seq, ErrNotFound, w.head.Size-1)
+	}
+	line, err := w.vault.journal.Line(seq)
+	if err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	want, err := w.tree.ReadHashes([]merkle.NodeID{{Level: 0, Index: seq}})
+	if err == nil && want[0] != merkle.LeafHash(line) {
+		err = w.vault.leafDamage(seq, want[0], line)
+	}
+	if err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	return line, nil
+}
+
+// Ops returns the ops of transaction seq, also of a wide one.
+func (w *View) Ops(seq uint64) ([]record.Op, error) {
+	line, err := w.Record(seq)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := record.Parse(line)
+	if err != nil {
+		return nil, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	tx, ok := rec.Body.(*record.Tx)
+	if !ok {
+		return nil, fmt.Errorf("record %d is a %s: %w: only transactions have ops", seq, rec.Kind, ErrNotFound)
+	}
+	ops, _, err := w.vault.opsOf(seq, tx)
+	return ops, err
+}
