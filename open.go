@@ -358,10 +358,11 @@ func (v *Vault) loadSigner() error {
 	if err != nil {
 		return err
 	}
-	v.signer, err = proof.NewSigner(strings.TrimSuffix(string(b), "\n"))
+	s, err := proof.NewSigner(strings.TrimSuffix(string(b), "\n"))
 	if err != nil {
 		return fmt.Errorf("%s: %w", logKey, err)
 	}
+	v.signer = s
 	return nil
 }
 

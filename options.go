@@ -41,10 +41,14 @@ type Options struct {
 	BatchBytes int
 	// Queue is how many transactions may wait. Default: 65,536.
 	Queue int
-	// WALBytes is the size of a write-ahead log file. Default: 8 MiB.
-	WALBytes int64
 	// Logger receives what an operator should know. Nil: nothing is logged.
 	Logger *slog.Logger
+
+	// walBytes is the size of a write-ahead log file: 8 MiB, less in tests. It
+	// may not grow while a vault lives.
+	walBytes int64
+	// scripted vaults have no goroutines of their own: tests drive each step.
+	scripted bool
 }
 
 func (o Options) withDefaults() Options {
@@ -59,8 +63,8 @@ func (o Options) withDefaults() Options {
 	if o.PublishEvery <= 0 {
 		o.PublishEvery = time.Second
 	}
-	if o.WALBytes <= 0 {
-		o.WALBytes = 8 << 20
+	if o.walBytes <= 0 {
+		o.walBytes = 8 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

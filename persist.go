@@ -109,9 +109,6 @@ func (v *Vault) reserve(w *wal.Group, size int) error {
 		}
 		return v.poisoned("reserving room in "+where, err)
 	}
-	if err := v.markOpen(); err != nil {
-		return refuse("meta", err)
-	}
 	if err := v.wal.Reserve(w.BodyLen()); err != nil {
 		return refuse("the write-ahead log", err)
 	}
@@ -122,6 +119,10 @@ func (v *Vault) reserve(w *wal.Group, size int) error {
 		if err := v.blocks.Reserve(s.Class, len(s.Bytes)); err != nil {
 			return refuse("the blocks", err)
 		}
+	}
+	// Only now that the WAL has a file: an open vault without one has lost it.
+	if err := v.markOpen(); err != nil {
+		return refuse("meta", err)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func (v *Vault) survey() (h held, err error) {
 }
 
 func (v *Vault) openWAL() error {
-	w, err := wal.Open(v.dir.Sub("wal"), wal.Options{Vault: v.genesis.Vault, FileBytes: v.opts.WALBytes, Rand: v.host.Rand})
+	w, err := wal.Open(v.dir.Sub("wal"), wal.Options{Vault: v.genesis.Vault, FileBytes: v.opts.walBytes, Rand: v.host.Rand})
 	if err != nil {
 		return v.damaged(err)
 	}

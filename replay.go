@@ -59,7 +59,6 @@ func (v *Vault) replayLine(edit *state.Edit, order *block.Order, seq uint64, lin
 		if err := v.replayTx(edit, order, seq, b); err != nil {
 			return fmt.Errorf("%s, offset %d: %w", logName(at().File), at().Offset, err)
 		}
-		v.tip.time = rec.Time
 		v.ids.note(idemKey{b.Actor, b.ID}, seq, b.Req, rec.Time)
 	}
 	return nil

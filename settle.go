@@ -116,7 +116,7 @@ func (v *Vault) giveBackSeals(g *group) {
 // relieve keeps the WAL bounded: when the way behind the acknowledgements has
 // fallen far back, the next group waits for it.
 func (v *Vault) relieve() error {
-	if _, bytes := v.wal.Pending(); bytes < walPressure*v.opts.WALBytes {
+	if _, bytes := v.wal.Pending(); bytes < walPressure*v.opts.walBytes {
 		return nil
 	}
 	return v.settle()

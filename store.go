@@ -35,28 +35,41 @@ type Store struct {
 
 // Create makes a store with its first vault, and opens it.
 func Create(ctx context.Context, host Host, c CreateOptions, o Options) (*Store, error) {
-	if _, err := host.Disk.Stat(vaultsName); err == nil {
-		return nil, fmt.Errorf("%w; use it, or choose another directory", ErrStoreExists)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	entries, err := host.Disk.ReadDir(".")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if e.Name != lockFile && !strings.HasPrefix(e.Name, ".") {
-			return nil, fmt.Errorf("%w: the directory is not empty, it holds %q; choose an empty one", ErrStoreExists, e.Name)
-		}
-	}
 	s := newStore(host, o)
+	if err := s.vacant(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.takeLock(ctx); err != nil {
 		return nil, err
+	}
+	if err := s.dir.Sweep(vaultsName); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	if _, err := s.CreateVault(ctx, c); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// vacant refuses a directory that holds anything but what a crash in Create leaves.
+func (s *Store) vacant(ctx context.Context) error {
+	names, err := s.Vaults(ctx)
+	if err == nil && len(names) > 0 {
+		return fmt.Errorf("%w, with vault %s; use it, or choose another directory", ErrStoreExists, strings.Join(names, ", "))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, err := s.host.Disk.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name != lockFile && e.Name != vaultsName && !strings.HasPrefix(e.Name, ".") {
+			return fmt.Errorf("%w: the directory is not empty, it holds %q; choose an empty one", ErrStoreExists, e.Name)
+		}
+	}
+	return nil
 }
 
 // Open opens a store. Vaults are opened when they are asked for.

@@ -39,7 +39,7 @@ type Vault struct {
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	found     []string        // fixed: what the open met and did, in plain words
 	restoring bool            // fixed: the open writes the WAL's groups again
-	signer    *proof.Signer   // fixed: nil if read-only
+	signer    signer          // fixed: nil if read-only
 
 	journal *journal.Log
 	blocks  *block.Store
@@ -69,6 +69,12 @@ type Vault struct {
 	settlerGone chan struct{} // closed when the settler has ended
 }
 
+// signer signs checkpoints with the log's key.
+type signer interface {
+	SignCheckpoint(proof.Checkpoint) ([]byte, error)
+	VKey() string
+}
+
 // Name is the vault's name in its store.
 func (v *Vault) Name() string { return v.name }
 
@@ -96,7 +102,7 @@ func (v *Vault) start() {
 	v.stop = make(chan struct{})
 	v.stopped = make(chan struct{})
 	v.settlerGone = make(chan struct{})
-	if v.readOnly != "" {
+	if v.readOnly != "" || v.opts.scripted {
 		close(v.stopped)
 		close(v.settlerGone)
 		return

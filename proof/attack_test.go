@@ -363,3 +363,47 @@ func TestVerifyDamagedOps(t *testing.T) {
 		}
 	}
 }
+
+// A log that binds a key's leaf to an op of another key, or of another kind, which
+// its own root then confirms.
+func TestVerifyForeignOp(t *testing.T) {
+	own := put('k', "key", "value")
+	own.N = 1
+	line, err := own.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, foreign := range map[string]string{
+		"its own op":    string(line),
+		"another key":   strings.Replace(string(line), `"key":"key"`, `"key":"kez"`, 1),
+		"another space": strings.Replace(string(line), `"key":"key"`, `"space":"71","key":"key"`, 1),
+		"an append":     `{"op":"append","value":"` + own.Value.String() + `","size":5}`,
+		"a condition":   `{"op":"if","key":"key","absent":true}`,
+		"a deletion":    `{"op":"delete","key":"key","prev":0,"skip":0,"n":1}`,
+		"no op":         "hello",
+	} {
+		v := newVault(t, "example.com/log", "sample")
+		v.tx(put('k', "key", "value"), put('k', "other", "value"))
+		edit := v.state.Edit()
+		leaf := state.Leaf{Key: []byte("kkey"), Digest: record.OpDigest([]byte(foreign)), Seq: 1, N: 1, Created: 1, Live: true}
+		if err := edit.Put(leaf); err != nil {
+			t.Fatal(err)
+		}
+		v.state = edit.Map()
+		v.commit()
+		p := v.key('k', "key")
+		leaf.Digest = record.OpDigest(line) // what Encode wants to see; it is not in the file
+		p.State.Leaf = &leaf
+		file := strings.Replace(string(encode(t, p)), "\nop "+string(line)+"\n", "\nop "+foreign+"\n", 1)
+		_, err := v.verifier().Verify([]byte(file))
+		if foreign == string(line) {
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: got %v, wanted ErrFormat", what, err)
+		}
+	}
+}

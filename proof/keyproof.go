@@ -2,6 +2,8 @@ package proof
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	"graven/merkle"
@@ -19,6 +21,7 @@ import (
 //	path <b64>                     missing, like both, where the space has no keys
 //	space <hex> <b64> <n> <n>      each other space that has keys, in order
 //	commit {"v":1,"kind":"commit",…}
+//	sum <16 hex>                   of the SHA-256 of all lines above
 //	<b64>                          siblings of the commit's leaf, from the leaf up
 //	                               (an empty line)
 //	<checkpoint>                   a signed note whose size is the commit's seq + 1
@@ -102,7 +105,19 @@ func (p KeyProof) Encode() ([]byte, error) {
 	out = append(out, "\ncommit "...)
 	out = append(out, p.Commit...)
 	out = append(out, '\n')
+	out = append(out, "sum "...)
+	out = append(out, sumOf(out[:len(out)-len("sum ")])...)
+	out = append(out, '\n')
 	return appendTail(out, p.Path, p.Checkpoint), nil
+}
+
+// sumOf is the sum over the lines of a key proof up to its commit line. Nothing
+// else binds the subject of an absence: every key that the search would end for
+// at the same place is absent too, and a proof whose subject was changed on the
+// way would be a true proof of something else.
+func sumOf(lines []byte) string {
+	h := sha256.Sum256(lines)
+	return hex.EncodeToString(h[:8])
 }
 
 // opLeaf parses an op line of the stored key, and returns the parts of its leaf
@@ -148,6 +163,14 @@ func parseKeyProof(file []byte) (KeyProof, error) {
 	}
 	if p.Commit, ok = r.field("commit "); !ok {
 		return p, r.fail("behind it: wanted `commit {…}`")
+	}
+	covered := file[:len(file)-len(r.rest)]
+	sum, ok := r.field("sum ")
+	if !ok {
+		return p, r.fail("behind it: wanted `sum <16 hex digits>`")
+	}
+	if want := sumOf(covered); string(sum) != want {
+		return p, r.fail("sum %s, but that of the lines above is %s: the file was changed on the way", clip(sum), want)
 	}
 	if p.Path, p.Checkpoint, err = r.tail(); err != nil {
 		return p, err

@@ -92,17 +92,21 @@ func (g *Genesis) check(uint64) *FieldError {
 	if g.Shards > maxShards {
 		return invalidInt("shards", g.Shards, "0 to 12")
 	}
-	limits := [...]struct {
-		field string
-		value uint64
-	}{
-		{"index", g.Index}, {"block", g.BlockBytes}, {"file.records", g.FileRecords}, {"file.bytes", g.FileBytes},
-		{"run.records", g.RunRecords}, {"run.ops", g.RunOps}, {"run.bytes", g.RunBytes},
-		{"oplines", g.OpLines}, {"value", g.ValueLimit}, {"chunk", g.ChunkSize},
+	limits := [...]intField{
+		{"index", g.Index},
+		{"block", g.BlockBytes},
+		{"file.records", g.FileRecords},
+		{"file.bytes", g.FileBytes},
+		{"run.records", g.RunRecords},
+		{"run.ops", g.RunOps},
+		{"run.bytes", g.RunBytes},
+		{"oplines", g.OpLines},
+		{"value", g.ValueLimit},
+		{"chunk", g.ChunkSize},
 	}
 	for _, l := range limits {
-		if l.value < 1 || l.value > MaxInt {
-			return invalidInt(l.field, l.value, limitOne)
+		if e := checkOne(l.name, l.value); e != nil {
+			return e
 		}
 	}
 	if g.ChunkSize < g.ValueLimit {

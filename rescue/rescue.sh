@@ -119,7 +119,7 @@ leaves_waiting=0      # leaves in W/leaf that are not hashed yet
 groups_waiting=0      # the same for W/group and W/commit
 trouble=              # complaints about the group at hand: they count only if it gets its commit line
 loose=                # odd bytes: they count unless they lie behind the last whole group
-vault= origin= class0=main
+genesis= vault= origin= class0=main
 last_root= last_where=
 tail_file= tail_at=0
 
@@ -164,7 +164,6 @@ log_line() {
 		printf '%s\n' "$line" >>"$W/group/$group_name"
 		case $line in
 		'{"v":1,"kind":"block",'*) printf '%s %s\n' $seq "$line" >>"$W/blocks" ;;
-		'{"v":1,"kind":"genesis",'*) genesis_line ;;
 		esac
 		;;
 	esac
@@ -178,14 +177,6 @@ misplaced() { # a line without the seq that its place gives it; of lines all shi
 		trouble="$trouble$f: line $nr (offset $at): record $seq must be here$NL"
 	fi
 	shift=$((own - seq))
-}
-genesis_line() {
-	member vault
-	vault=$got
-	member origin
-	origin=$got
-	member class
-	class0=$got
 }
 commit_line() {
 	for one in $trouble; do bad "$one"; done
@@ -215,6 +206,24 @@ break_chain() { # WHY: what follows does not continue what was read
 	hash_groups
 	printf '%064d\n' 0 >>"$W/commits"
 	say gap >>"$W/prevs"
+}
+read_genesis() { # without it an open block tells to which vault the files belong
+	line=
+	f=log/log-0000000000000000.jsonl
+	if [ -f $f ]; then IFS= read -r line <$f; fi
+	case $line in '{"v":1,"kind":"genesis","seq":0,'*)
+		genesis=1
+		member origin
+		origin=$got
+		member class
+		class0=$got
+		member vault
+		vault=$got
+		;;
+	esac
+	is_hex "$vault" 32 && return
+	files 'blocks/open/*.blk'
+	for f in $found; do IFS=' ' read -r one one vault one <"$f"; done
 }
 log_file() { # sets first; false if the name is not that of a log file
 	first=${f#log/log-}
@@ -251,11 +260,7 @@ read_log() {
 	hash_leaves
 	hash_groups
 	total=$seq
-	[ $total -gt 0 ] || bad "log/: there is no record"
-	[ -z "$vault" ] || return 0
-	bad "log/: there is no genesis record"
-	files 'blocks/open/*.blk'
-	for f in $found; do IFS=' ' read -r one one vault one <"$f"; done
+	[ -n "$genesis" ] || bad "log/: there is no genesis record"
 }
 check_chain() { # prev of each commit line = leaf hash of the one before
 	[ -s "$W/commits" ] || return 0
@@ -524,7 +529,6 @@ read_blocks() {
 			sealed_block
 		done
 	done
-	for one in $(cat "$W/blocks"); do block_record; done
 	files 'blocks/open/*.blk'
 	for f in $found; do open_block; done
 	files 'blocks/healed/*/*'
@@ -906,12 +910,14 @@ join_chunks() {
 	done
 }
 
+read_genesis
+read_blocks # first, while the shell is small and starts processes fast
 read_log
 check_tail
 check_chain
 check_roots
 newest_groups
-read_blocks
+for one in $(cat "$W/blocks"); do block_record; done
 read_mentions
 if [ -n "$unread" ]; then
 	open_blocks take log

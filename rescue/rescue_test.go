@@ -134,7 +134,6 @@ func TestWhole(t *testing.T) {
 	t.Parallel()
 	v := sample(t)
 	v.write(len(v.lines), true)
-	if os.Getenv("KEEP") != "" { exec.Command("cp","-r",v.dir,os.Getenv("KEEP")).Run() }
 	out, folder, code := run(t, v.dir)
 	if code != 0 || !strings.Contains(out, rootOf(v.lines)) || strings.Contains(out, "DAMAGED") || strings.Contains(out, "note ") {
 		t.Fatalf("exit code %d, root %s wanted, output:\n%s", code, rootOf(v.lines), out)
@@ -419,6 +418,7 @@ func TestMany(t *testing.T) {
 		v.commit()
 	}
 	v.write(len(v.lines), true)
+	if os.Getenv("KEEP") != "" { exec.Command("cp","-r",v.dir,os.Getenv("KEEP")).Run(); return }
 	out, folder, code := run(t, v.dir)
 	if code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, out)

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
-
 )
 
 const million = 1_000_000
@@ -185,4 +184,3 @@ func BenchmarkRead(b *testing.B) {
 		}
 	})
 }
-

@@ -30,7 +30,7 @@ func (e *Edit) Put(l Leaf) error {
 	}
 	i, found := slices.BinarySearchFunc(e.roots, l.Key[0], func(r spaceRoot, s byte) int { return int(r.space) - int(s) })
 	if found {
-		e.roots[i].node = e.put(e.roots[i].node, &l)
+		e.put(&e.roots[i].tree, &l)
 		return nil
 	}
 	e.size++
@@ -49,122 +49,130 @@ func (e *Edit) Map() Map {
 	if len(e.roots) == 0 {
 		return Map{}
 	}
-	for _, r := range e.roots {
-		clean(r.node)
+	for i := range e.roots {
+		clean(&e.roots[i].tree)
 	}
 	lines := spaceLines(e.roots, -1)
 	return Map{&version{roots: slices.Clone(e.roots), size: e.size, root: StateRoot(lines)}}
 }
 
-// clean hashes the dirty nodes from n down, children first.
-func clean(n node) {
-	t, ok := n.(*inner)
-	if !ok || !t.dirty {
+// clean hashes what is dirty from c down, children first.
+func clean(c *child) {
+	if !c.dirty() {
 		return
 	}
-	clean(t.left)
-	clean(t.right)
-	left, right := sideOf(t.left), sideOf(t.right)
-	t.sum = hashInner(&left, &right, t.route)
-	t.dirty = false
-}
-
-func newLeaf(key string, l *Leaf) *leaf {
-	return &leaf{key: key, digest: l.Digest, seq: l.Seq, n: l.N, created: l.Created, alive: l.Live}
-}
-
-// put returns n with l in it.
-func (e *Edit) put(n node, l *Leaf) node {
-	switch t := n.(type) {
-	case *inner:
-		t = own(t)
-		if string(l.Key) < t.route {
-			t.left = e.put(t.left, l)
-		} else {
-			t.right = e.put(t.right, l)
-		}
-		return balance(t)
+	switch t := c.node.(type) {
 	case *leaf:
+		c.hash = t.hash()
+	case *inner:
+		clean(&t.left)
+		clean(&t.right)
+		left, right := t.left.side(), t.right.side()
+		c.hash = hashInner(&left, &right, t.route)
+	}
+	c.meta &^= dirtyBit
+}
+
+// newLeaf returns a dirty child over a new leaf.
+func newLeaf(key string, l *Leaf) child {
+	t := &leaf{key: key, digest: l.Digest, seq: l.Seq, n: l.N, created: l.Created, alive: l.Live}
+	c := child{node: t, meta: dirtyBit}
+	if l.Live {
+		c.meta |= 1 << 8
+	}
+	return c
+}
+
+// over returns a dirty child over n. Height and live count follow from n's
+// children.
+func over(n *inner) child {
+	height := 1 + max(n.left.height(), n.right.height())
+	return child{node: n, meta: (n.left.live()+n.right.live())<<8 | dirtyBit | uint64(height)}
+}
+
+// own returns the inner node of c as one that this Edit may change: itself if c
+// is dirty, which only children of this Edit are, otherwise a copy, put into c.
+func own(c *child) *inner {
+	t := c.node.(*inner)
+	if c.dirty() {
+		return t
+	}
+	n := *t
+	c.node = &n
+	c.meta |= dirtyBit
+	return &n
+}
+
+// put puts l into the tree at c, which the Edit owns.
+func (e *Edit) put(c *child, l *Leaf) {
+	if t, ok := c.node.(*leaf); ok {
 		if t.key == string(l.Key) {
-			return newLeaf(t.key, l) // the key's old memory, so that routes and leaf share it
+			*c = newLeaf(t.key, l) // the key's old memory, so that routes and leaf share it
+			return
 		}
 		e.size++
-		return split(t, newLeaf(e.keys.hold(l.Key), l))
+		*c = split(*c, newLeaf(e.keys.hold(l.Key), l))
+		return
 	}
-	panic("state: a node that is neither leaf nor inner")
+	n := own(c)
+	if string(l.Key) < n.route {
+		e.put(&n.left, l)
+	} else {
+		e.put(&n.right, l)
+	}
+	balance(c, n)
 }
 
 // split returns the node over two leaves of different keys.
-func split(a, b *leaf) *inner {
-	if b.key < a.key {
-		a, b = b, a
+func split(a, b child) child {
+	lo, hi := a.node.(*leaf).key, b.node.(*leaf).key
+	if hi < lo {
+		a, b, lo, hi = b, a, hi, lo
 	}
-	n := &inner{left: a, right: b, route: separator(a.key, b.key), dirty: true}
-	n.update()
-	return n
+	return over(&inner{left: a, right: b, route: separator(lo, hi)})
 }
 
-// own returns a node that this Edit may change: n itself if it is dirty, which
-// only nodes of this Edit are, otherwise a copy.
-func own(n *inner) *inner {
-	if n.dirty {
-		return n
-	}
-	c := *n
-	c.dirty = true
-	return &c
-}
-
-// balance restores the invariants of a dirty node of which one child changed.
-// One insert makes heights differ by 2 at most. A heavy child is then higher
-// than a leaf, and so an inner node.
-func balance(n *inner) *inner {
-	l, r := n.left.height(), n.right.height()
-	switch {
+// balance restores the invariants of c, whose node n is this Edit's, after a
+// change of one of n's children. One insert makes heights differ by 2 at most.
+// The heavy child is then higher than a leaf, and so an inner node.
+func balance(c *child, n *inner) {
+	switch l, r := n.left.height(), n.right.height(); {
 	case l > r+1:
-		heavy := own(n.left.(*inner))
-		if heavy.right.height() > heavy.left.height() {
-			heavy = rotateLeft(heavy)
+		if heavy := own(&n.left); heavy.right.height() > heavy.left.height() {
+			n.left = rotateLeft(heavy)
 		}
-		n.left = heavy
-		return rotateRight(n)
+		*c = rotateRight(n)
 	case r > l+1:
-		heavy := own(n.right.(*inner))
-		if heavy.left.height() > heavy.right.height() {
-			heavy = rotateRight(heavy)
+		if heavy := own(&n.right); heavy.left.height() > heavy.right.height() {
+			n.right = rotateRight(heavy)
 		}
-		n.right = heavy
-		return rotateLeft(n)
+		*c = rotateLeft(n)
+	default:
+		*c = over(n)
 	}
-	n.update()
-	return n
 }
 
-// rotateRight lifts the left child of a dirty node. Each routing key stays with
-// the gap it describes:
+// rotateRight lifts the left child of a node of this Edit. Each routing key
+// stays with the gap it describes:
 //
 //	      n │r                x │q
 //	     /    \              /    \
 //	  x │q     C    ──▶     A    n │r
 //	 /    \                     /    \
 //	A      B                   B      C
-func rotateRight(n *inner) *inner {
-	x := own(n.left.(*inner))
+func rotateRight(n *inner) child {
+	x := own(&n.left)
 	n.left = x.right
-	n.update()
-	x.right = n
-	x.update()
-	return x
+	x.right = over(n)
+	return over(x)
 }
 
 // rotateLeft is the mirror image of [rotateRight].
-func rotateLeft(n *inner) *inner {
-	x := own(n.right.(*inner))
+func rotateLeft(n *inner) child {
+	x := own(&n.right)
 	n.right = x.left
-	n.update()
-	x.left = n
-	x.update()
-	return x
+	x.left = over(n)
+	return over(x)
 }
 
 // keyRoom packs the keys of an Edit into chunks: a key of 33 bytes alone takes

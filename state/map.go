@@ -19,7 +19,7 @@ type version struct {
 // spaceRoot is the tree of one space.
 type spaceRoot struct {
 	space byte
-	node  node
+	tree  child
 }
 
 func (m Map) roots() []spaceRoot {
@@ -33,7 +33,7 @@ func (m Map) roots() []spaceRoot {
 func find(roots []spaceRoot, space byte) node {
 	for i := range roots {
 		if roots[i].space == space {
-			return roots[i].node
+			return roots[i].tree.node
 		}
 	}
 	return nil
@@ -59,7 +59,7 @@ func (m Map) Len() uint64 {
 func (m Map) Live() uint64 {
 	var n uint64
 	for _, r := range m.roots() {
-		n += r.node.live()
+		n += r.tree.live()
 	}
 	return n
 }
@@ -97,7 +97,7 @@ func spaceLines(roots []spaceRoot, except int) []SpaceLine {
 	lines := make([]SpaceLine, 0, len(roots)+1)
 	for _, r := range roots {
 		if int(r.space) != except {
-			lines = append(lines, SpaceLine{Space: r.space, Hash: r.node.hash(), Live: r.node.live(), Height: r.node.height()})
+			lines = append(lines, SpaceLine{Space: r.space, Hash: r.tree.hash, Live: r.tree.live(), Height: r.tree.height()})
 		}
 	}
 	return lines

@@ -13,14 +13,32 @@ import (
 const MaxHeight = 91
 
 // node is a *leaf or an *inner.
-type node interface {
-	hash() merkle.Hash // of an inner node: only once it is clean
-	live() uint64
-	height() uint8
+type node interface{ isNode() }
+
+func (*leaf) isNode()  {}
+func (*inner) isNode() {}
+
+// child is a node and what its parent's hash says of it. The hash stands
+// here, and not in the node, so that an update reads the nodes on its way and
+// none beside it: a node far down is a cache miss.
+type child struct {
+	node node
+	hash merkle.Hash // of node; valid unless dirty
+	meta uint64      // live count (56 bits), dirty (1), height (7)
 }
 
-// leaf is a [Leaf] in the tree. It never changes. Its hash is not kept: it is
-// needed about once per update, and 32 bytes a key are more than that is worth.
+// dirtyBit marks a child whose node the Edit now under way has made: only that
+// Edit can reach it, so an inner node may change in place, and its hash is not
+// yet computed.
+// Invariant: no Map can reach a dirty child; all above a dirty child are dirty.
+const dirtyBit = 1 << 7
+
+func (c *child) height() uint8 { return uint8(c.meta) &^ dirtyBit }
+func (c *child) live() uint64  { return c.meta >> 8 }
+func (c *child) dirty() bool   { return c.meta&dirtyBit != 0 }
+func (c *child) side() side    { return side{c.hash, c.live(), c.height()} }
+
+// leaf is a [Leaf] in the tree. It never changes.
 type leaf struct {
 	key     string
 	digest  merkle.Hash
@@ -34,49 +52,20 @@ func (l *leaf) hash() merkle.Hash {
 	return hashLeaf(l.key, &l.digest, l.seq, l.n, l.created, l.alive)
 }
 
-func (l *leaf) live() uint64 {
-	if l.alive {
-		return 1
-	}
-	return 0
-}
-
-func (l *leaf) height() uint8 { return 0 }
-
 // export returns the leaf with a key of its own.
 func (l *leaf) export() Leaf {
 	return Leaf{Key: []byte(l.key), Digest: l.digest, Seq: l.seq, N: l.n, Created: l.created, Live: l.alive}
 }
 
-// inner is a node with two children.
+// inner is a node with two children: 128 bytes.
 type inner struct {
-	left, right node
+	left, right child
 
 	// route is the shortest prefix of the right subtree's first key that is
 	// greater than the left subtree's last key. It shares a key's memory. No
 	// later update can falsify it: a key that comes to stand between those two
 	// either is less than route, or has it as a prefix.
 	route string
-
-	sum   merkle.Hash // valid unless dirty
-	count uint64      // live leaves below
-	tall  uint8       // 1 + the greater of the children's heights
-
-	// dirty marks a node that the Edit now under way has made: only that Edit
-	// can reach it, so it may change in place. Its hash is not yet computed.
-	// Invariant: no Map can reach a dirty node; all ancestors of a dirty node
-	// are dirty.
-	dirty bool
-}
-
-func (n *inner) hash() merkle.Hash { return n.sum }
-func (n *inner) live() uint64      { return n.count }
-func (n *inner) height() uint8     { return n.tall }
-
-// update recomputes what derives from the children, except the hash.
-func (n *inner) update() {
-	n.count = n.left.live() + n.right.live()
-	n.tall = 1 + max(n.left.height(), n.right.height())
 }
 
 // side is one child as its parent's hash sees it.
@@ -85,8 +74,6 @@ type side struct {
 	live   uint64
 	height uint8
 }
-
-func sideOf(n node) side { return side{n.hash(), n.live(), n.height()} }
 
 // An inner node's bytes, integers big-endian:
 //
@@ -121,9 +108,9 @@ func search(n node, key []byte) *leaf {
 			return t
 		case *inner:
 			if string(key) < t.route {
-				n = t.left
+				n = t.left.node
 			} else {
-				n = t.right
+				n = t.right.node
 			}
 		}
 	}

@@ -44,9 +44,9 @@ func (m Map) Prove(key []byte) Proof {
 		depth++
 		text += len(t.route)
 		if string(key) < t.route {
-			n = t.left
+			n = t.left.node
 		} else {
-			n = t.right
+			n = t.right.node
 		}
 	}
 	l := n.(*leaf).export()
@@ -57,13 +57,13 @@ func (m Map) Prove(key []byte) Proof {
 	routes := make([]byte, 0, text) // one piece of memory for all of them
 	p.Steps = make([]Step, depth)
 	for i, t := range way[:depth] {
-		sibling := t.left
+		sibling := &t.left
 		if string(key) < t.route {
-			sibling = t.right
+			sibling = &t.right
 		}
 		at := len(routes)
 		routes = append(routes, t.route...)
-		p.Steps[i] = Step{sibling.hash(), sibling.live(), sibling.height(), routes[at:len(routes):len(routes)]}
+		p.Steps[i] = Step{sibling.hash, sibling.live(), sibling.height(), routes[at:len(routes):len(routes)]}
 	}
 	return p
 }

@@ -9,10 +9,10 @@ func (m Map) Ascend(from []byte) iter.Seq[Leaf] {
 	return func(yield func(Leaf) bool) {
 		for _, r := range m.roots() {
 			if len(from) == 0 || r.space > from[0] {
-				if !ascend(r.node, nil, yield) {
+				if !ascend(r.tree.node, nil, yield) {
 					return
 				}
-			} else if r.space == from[0] && !ascend(r.node, from, yield) {
+			} else if r.space == from[0] && !ascend(r.tree.node, from, yield) {
 				return
 			}
 		}
@@ -26,9 +26,9 @@ func ascend(n node, from []byte, yield func(Leaf) bool) bool {
 		return t.key < string(from) || yield(t.export())
 	case *inner:
 		if string(from) < t.route {
-			return ascend(t.left, from, yield) && ascend(t.right, nil, yield)
+			return ascend(t.left.node, from, yield) && ascend(t.right.node, nil, yield)
 		}
-		return ascend(t.right, from, yield)
+		return ascend(t.right.node, from, yield)
 	}
 	return false
 }
@@ -42,10 +42,10 @@ func (m Map) Descend(before []byte) iter.Seq[Leaf] {
 		for i := len(roots) - 1; i >= 0; i-- {
 			r := roots[i]
 			if len(before) == 0 || r.space < before[0] {
-				if !descend(r.node, nil, yield) {
+				if !descend(r.tree.node, nil, yield) {
 					return
 				}
-			} else if r.space == before[0] && !descend(r.node, before, yield) {
+			} else if r.space == before[0] && !descend(r.tree.node, before, yield) {
 				return
 			}
 		}
@@ -60,9 +60,9 @@ func descend(n node, before []byte, yield func(Leaf) bool) bool {
 		return before != nil && t.key >= string(before) || yield(t.export())
 	case *inner:
 		if before != nil && string(before) <= t.route {
-			return descend(t.left, before, yield)
+			return descend(t.left.node, before, yield)
 		}
-		return descend(t.right, before, yield) && descend(t.left, nil, yield)
+		return descend(t.right.node, before, yield) && descend(t.left.node, nil, yield)
 	}
 	return false
 }
@@ -107,9 +107,9 @@ func (m Map) liveBelow(key []byte) uint64 {
 	var below uint64
 	for _, r := range m.roots() {
 		if r.space < key[0] {
-			below += r.node.live()
+			below += r.tree.live()
 		} else if r.space == key[0] {
-			below += liveBelow(r.node, key)
+			below += liveBelow(r.tree.node, key)
 		}
 	}
 	return below
@@ -120,16 +120,16 @@ func liveBelow(n node, key []byte) uint64 {
 	for {
 		switch t := n.(type) {
 		case *leaf:
-			if t.key < string(key) {
-				below += t.live()
+			if t.alive && t.key < string(key) {
+				below++
 			}
 			return below
 		case *inner:
 			if string(key) <= t.route {
-				n = t.left // every key on the right is at least the route
+				n = t.left.node // every key on the right is at least the route
 			} else {
 				below += t.left.live()
-				n = t.right
+				n = t.right.node
 			}
 		}
 	}

@@ -92,7 +92,7 @@ func TestFaultHitsEveryCall(t *testing.T) {
 			}
 		}
 	}
-	if mutating != 11 {
+	if mutating != 12 {
 		t.Errorf("%d calls mutate: %v", mutating, calls)
 	}
 }

@@ -174,13 +174,8 @@ func (m *Mem) open(name string, mode Mode) (*node, error) {
 func (m *Mem) Link(old, new string) error {
 	return m.pair("link", old, new, func(from *node, fromBase string, to *node, toBase string) error {
 		n := from.entries[fromBase]
-		switch {
-		case n == nil:
-			return fs.ErrNotExist
-		case to.entries[toBase] != nil:
+		if to.entries[toBase] != nil {
 			return fs.ErrExist
-		case n.dir:
-			return ErrNotRegular
 		}
 		to.entries[toBase] = n
 		m.record(Op{Kind: OpLink, Name: old, To: new, Inode: n.id, Dir: from.id, ToDir: to.id})
@@ -197,12 +192,12 @@ func (m *Mem) Rename(old, new string) error {
 			return fs.ErrNotExist
 		case target != nil && target.dir:
 			return fs.ErrExist
+		case n.dir && strings.HasPrefix(new, old+"/"):
+			return fs.ErrInvalid
 		case n == target:
 			return nil // two names of one file: POSIX keeps both
 		case n.dir && target != nil:
 			return ErrNotFolder
-		case n.dir && strings.HasPrefix(new, old+"/"):
-			return fs.ErrInvalid
 		}
 		delete(from.entries, fromBase)
 		to.entries[toBase] = n
@@ -219,6 +214,14 @@ func (m *Mem) pair(op, old, new string, call func(from *node, fromBase string, t
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	from, fromBase, err := m.findParent(old)
+	if err == nil && op == "link" { // the file comes first, as on a real disk
+		switch n := from.entries[fromBase]; {
+		case n == nil:
+			err = fs.ErrNotExist
+		case n.dir:
+			err = ErrNotRegular
+		}
+	}
 	if err != nil {
 		return pairError(op, old, new, err)
 	}

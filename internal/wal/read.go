@@ -157,10 +157,10 @@ func (r *reader) choose(sources []*source) (counted []*source, err error) {
 		switch {
 		case s.first.status == whole && h.generation == newest:
 			counted = append(counted, s) // the first frame of a new use, or what Reset marked last
-		case s.first.status == bad && !s.first.parsed:
-			r.tear(torn{s, 0, s.first, newest + 1, 0})
 		case s.first.status == bad && h.generation > newest:
 			r.tear(torn{s, 0, s.first, h.generation, h.height})
+		case s.first.status == bad:
+			r.tear(torn{s, 0, s.first, newest + 1, 0}) // its header cannot be read, or is wrong
 		}
 	}
 	slices.SortFunc(counted, byGeneration)

@@ -4,6 +4,7 @@ package osfs
 
 import (
 	"errors"
+	"io/fs"
 	"syscall"
 
 	"graven/internal/fsx"
@@ -40,6 +41,8 @@ func failure(err error) error {
 		word = fsx.ErrNotRegular
 	case syscall.ENOTEMPTY:
 		word = fsx.ErrNotEmpty
+	case syscall.EINVAL:
+		word = fs.ErrInvalid
 	default:
 		return err
 	}

@@ -114,9 +114,6 @@ func (d *Disk) Link(old, new string) error {
 		err = d.root.Link(old, new)
 	default:
 		err = fsx.ErrNotRegular
-		if _, taken := d.root.Lstat(new); taken == nil {
-			err = fs.ErrExist
-		}
 	}
 	return named("link", old+" to "+new, err)
 }
