@@ -45,8 +45,9 @@ func truth(t *testing.T, v *vault, res *Result) {
 	}
 }
 
-// Whatever verifies is true of the vault. So that a mutated head gets past the
-// signature, it is also tried above the real checkpoint.
+// Whatever verifies is true of the vault. So that a mutated head gets past the sum
+// and the signature, it is also tried with its own sum and above the real
+// checkpoint.
 func FuzzVerify(f *testing.F) {
 	v, files := samples(f)
 	for name, file := range files {
@@ -59,7 +60,7 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		head, _, _ := bytes.Cut(b, []byte("\n\n"))
 		above := append(append(bytes.Clone(head), "\n\n"...), checkpoint...)
-		for _, file := range [][]byte{b, above} {
+		for _, file := range [][]byte{b, above, resum(above)} {
 			res, err := ver.Verify(file)
 			if err == nil {
 				truth(t, v, res)
@@ -81,7 +82,8 @@ func typed(err error) bool {
 	return false
 }
 
-// Both file parsers accept one spelling: what parses encodes to the same bytes.
+// Both file parsers accept one spelling: what parses encodes to the same bytes. Key
+// proofs are tried with the sum that they should have as well.
 func FuzzParseFiles(f *testing.F) {
 	_, files := samples(f)
 	for _, file := range files {
@@ -95,12 +97,14 @@ func FuzzParseFiles(f *testing.F) {
 		} else if !errors.Is(err, ErrFormat) {
 			t.Fatalf("untyped error %v", err)
 		}
-		if p, err := parseKeyProof(b); err == nil {
-			if out, err := p.Encode(); err != nil || !bytes.Equal(out, b) {
-				t.Fatalf("%q is spelled %q, %v", b, out, err)
+		for _, file := range [][]byte{b, resum(b)} {
+			if p, err := parseKeyProof(file); err == nil {
+				if out, err := p.Encode(); err != nil || !bytes.Equal(out, file) {
+					t.Fatalf("%q is spelled %q, %v", file, out, err)
+				}
+			} else if !typed(err) {
+				t.Fatalf("untyped error %v", err)
 			}
-		} else if !typed(err) {
-			t.Fatalf("untyped error %v", err)
 		}
 	})
 }

@@ -142,6 +142,46 @@ func TestLineLimit(t *testing.T) {
 	}
 }
 
+// The same for a line that the encoder makes: appends of 102 bytes and more,
+// the last one's media type fills up.
+func TestEncodedLineLimit(t *testing.T) {
+	tx := &Tx{}
+	for range 600 {
+		tx.Ops = append(tx.Ops, Op{Kind: OpAppend, Size: 1})
+	}
+	rec := New(1, sampleTime, tx)
+	last := &tx.Ops[len(tx.Ops)-1]
+	for missing := MaxLine - len(mustLine(t, rec)); missing > 255; missing = MaxLine - len(mustLine(t, rec)) {
+		tx.Ops = append(tx.Ops, Op{Kind: OpAppend, Size: 1})
+		last = &tx.Ops[len(tx.Ops)-1]
+	}
+	last.Type = "x"
+	last.Type = strings.Repeat("x", 1+MaxLine-len(mustLine(t, rec)))
+	if line := mustLine(t, rec); len(line) != MaxLine {
+		t.Errorf("a line of %d bytes", len(line))
+	}
+	last.Type += "x"
+	if _, err := rec.Append(nil); !errors.Is(err, ErrInvalid) {
+		t.Errorf("one byte more: %v", err)
+	}
+}
+
+// Each byte at each place of an unknown kind's fields, eight of which are read
+// at a time.
+func TestUnknownBytes(t *testing.T) {
+	line := []byte(strings.Replace(unknowns()["inert"], `"é"`, `"abcdefghijklmnopqrstuvwxyz"`, 1))
+	start := bytes.Index(line, []byte("abc"))
+	for i := start; i < start+20; i++ {
+		for c := range 256 {
+			bad := bytes.Clone(line)
+			bad[i] = byte(c)
+			if _, err := Parse(bad); (err == nil) != (c >= 0x20 && c < 0x80) {
+				t.Fatalf("byte %#02x at %d: %v", c, i, err)
+			}
+		}
+	}
+}
+
 func TestUnknownAgrees(t *testing.T) {
 	parse := func() *Record {
 		rec, err := Parse([]byte(unknowns()["inert"]))

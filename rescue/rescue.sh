@@ -264,7 +264,7 @@ read_log() {
 }
 check_chain() { # prev of each commit line = leaf hash of the one before
 	[ -s "$W/commits" ] || return 0
-	yes 00 | head -n "$(wc -l <"$W/commits")" >"$W/zeros"
+	yes 00 2>/dev/null | head -n "$(wc -l <"$W/commits")" >"$W/zeros"
 	# 33 bytes (a hash and a zero) are 44 characters: the first 43 are those of the hash alone, followed by `=`.
 	paste -d '\0' "$W/commits" "$W/zeros" | tr -d '\n' | tr a-f A-F | basenc -d --base16 | base64 -w 44 | cut -c1-43 >"$W/commits64"
 	before=start
@@ -291,7 +291,7 @@ check_chain() { # prev of each commit line = leaf hash of the one before
 root_of() { # SIZE: sets root, in base64
 	head -n "$1" "$W/leaves" >"$W/level"
 	[ "$1" -gt 0 ] || sha256sum </dev/null | cut -c1-64 >"$W/level"
-	yes 01 | head -n $BATCH >"$W/ones"
+	yes 01 2>/dev/null | head -n $BATCH >"$W/ones"
 	left=$1
 	while [ "$left" -gt 1 ]; do
 		found=$W/level

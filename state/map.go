@@ -89,14 +89,11 @@ func (m Map) Spaces() []SpaceLine {
 	return spaceLines(m.roots(), -1)
 }
 
-// spaceLines returns the lines of all spaces except one.
+// spaceLines returns the lines of all spaces except one; -1: of all.
 func spaceLines(roots []spaceRoot, except int) []SpaceLine {
-	if len(roots) == 0 {
-		return nil
-	}
-	lines := make([]SpaceLine, 0, len(roots)+1)
-	for _, r := range roots {
-		if int(r.space) != except {
+	var lines []SpaceLine
+	for i := range roots {
+		if r := &roots[i]; int(r.space) != except {
 			lines = append(lines, SpaceLine{Space: r.space, Hash: r.tree.hash, Live: r.tree.live(), Height: r.tree.height()})
 		}
 	}

@@ -326,7 +326,7 @@ func (e *enumerator) describe() string {
 		fmt.Fprintf(&b, "; %v", f)
 	}
 	if others > 0 {
-		fmt.Fprintf(&b, "; %d other unsynced effects %v", others, common)
+		fmt.Fprintf(&b, "; %d more unsynced: %v", others, common)
 	}
 	return b.String()
 }

@@ -106,3 +106,21 @@ func TestTempNames(t *testing.T) {
 		}
 	}
 }
+
+func FuzzTempName(f *testing.F) {
+	for _, name := range []string{".new-0-000", ".new-12-a-b", ".new-", "x", ".new-00-x", ".new-9999999999999999999-x"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		target, ok := tempTarget(name)
+		if !ok {
+			return
+		}
+		n := 0
+		for tempName(n, target) != name {
+			if n++; n > 1000 {
+				t.Skip() // a number too high to count up to
+			}
+		}
+	})
+}

@@ -399,6 +399,48 @@ func TestCrashWhileMending(t *testing.T) {
 	}
 }
 
+// A killed process leaves files that are whole to a reader and yet not durable.
+// Flush and Rebuild claim them only after a sync.
+func TestFilesThatWereNeverSynced(t *testing.T) {
+	tr := newTruth(600, 37)
+	for name, claim := range map[string]func(*Store) error{
+		"Flush":   func(s *Store) error { return s.Flush() },
+		"Rebuild": func(s *Store) error { return s.Rebuild(id(0, 1), tr.read) },
+	} {
+		disk := fsx.NewMem()
+		if err := tileDir(disk).PublishBytes("0/000", merkle.TileText(tr.tile(id(0, 0), 256))); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, disk)
+		s.Append(tr.leaves())
+		disk.Record()
+		f, err := disk.Open("tile/0/001", fsx.Create)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(merkle.TileText(tr.tile(id(0, 1), 256)), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := claim(s); err != nil {
+			t.Fatal(err)
+		}
+		disk.Mark("claimed")
+		claimed := 0
+		for state := range disk.CrashStates(fsx.CrashOptions{}) {
+			if len(state.Events) > 0 {
+				claimed++
+				wantFiles(t, state.Disk, tr, 600)
+			}
+		}
+		if claimed == 0 {
+			t.Errorf("%s: no crash states", name)
+		}
+	}
+}
+
 // Long random histories against the truth: growth, flushes, losses, damage,
 // mending and reopening, with readers kept over all of it.
 func TestHistories(t *testing.T) {

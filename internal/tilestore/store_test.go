@@ -70,6 +70,21 @@ func TestReadersKeepTheirSize(t *testing.T) {
 	}
 }
 
+// A reader may be made while the log is still being fed at open.
+func TestReadersMadeWhileOpening(t *testing.T) {
+	tr := newTruth(2000, 17)
+	disk, _ := filled(t, tr)
+	s := mustOpen(t, disk)
+	readers := map[int]*Reader{}
+	for at := 0; at < 2000; at += 50 {
+		readers[at] = s.Snapshot()
+		s.Append(tr.leaves()[at : at+50])
+	}
+	for size, r := range readers {
+		wantReader(t, r, tr, size)
+	}
+}
+
 func TestReadersRefuseWhatTheyDoNotHave(t *testing.T) {
 	_, s := filled(t, newTruth(700, 4))
 	r := s.Snapshot()

@@ -85,9 +85,8 @@ func TestFullDisk(t *testing.T) {
 	noSpace("lock", err)
 }
 
-// /dev/full is the system's own full disk: the error of a write keeps the
-// system's words and gains ours.
-func TestRealDisksReserve(t *testing.T) {
+// Reserving room on the disk of the temporary folder leaves the length alone.
+func TestReserveOnDisk(t *testing.T) {
 	d := newDisk(t)
 	f, err := d.Open("f", fsx.Create)
 	check(t, err)

@@ -255,9 +255,9 @@ func (d *Disk) lock(name string, flag, how int) (*os.File, error) {
 			return nil, named("lock", name, err)
 		}
 		// A lock on a file that no longer has the name excludes nobody.
-		named, err1 := d.root.Lstat(name)
+		there, err1 := d.root.Lstat(name)
 		opened, err2 := f.Stat()
-		if err1 == nil && err2 == nil && os.SameFile(named, opened) {
+		if err1 == nil && err2 == nil && os.SameFile(there, opened) {
 			return f, nil
 		}
 		f.Close()

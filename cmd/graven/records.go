@@ -1,0 +1,185 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"graven"
+	"graven/record"
+)
+
+func parseSeq(s string) (uint64, error) {
+	seq, err := strconv.ParseUint(s, 10, 53)
+	if err != nil {
+		return 0, usage("seq %q: wanted a number", s)
+	}
+	return seq, nil
+}
+
+func (a *app) logCommand() *cobra.Command {
+	var n int
+	var from string
+	cmd := &cobra.Command{
+		Use:   "log [-n N] [--from SEQ]",
+		Short: "Show records: the newest first, or upwards from a seq",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n < 0 {
+				return usage("n %d: wanted at least 0", n)
+			}
+			return a.withView(cmd.Context(), "", func(w *graven.View) error {
+				seq, step := w.Seq(), -1
+				if from != "" {
+					var err error
+					if seq, err = parseSeq(from); err != nil {
+						return err
+					}
+					if seq > w.Seq() {
+						return fmt.Errorf("record %d: %w: the newest is %d", seq, graven.ErrFuture, w.Seq())
+					}
+					step = 1
+				}
+				for i := 0; n == 0 || i < n; i++ {
+					line, err := w.Record(seq)
+					if err == nil {
+						err = a.logLine(line)
+					}
+					if err == nil {
+						err = cmd.Context().Err()
+					}
+					if err != nil {
+						return err
+					}
+					if step < 0 && seq == 0 || step > 0 && seq == w.Seq() {
+						break
+					}
+					seq += uint64(step)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().IntVarP(&n, "number", "n", 20, "how many (0: all)")
+	cmd.Flags().StringVar(&from, "from", "", "begin with this seq and go upwards")
+	return cmd
+}
+
+// logLine shows one record on one line. As JSON it is the record itself.
+func (a *app) logLine(line []byte) error {
+	return a.print(json.RawMessage(line), func(w io.Writer) {
+		rec, err := record.Parse(line)
+		if err != nil {
+			fmt.Fprintf(w, "? %v\n", err)
+			return
+		}
+		fmt.Fprintf(w, "%-8d %s  %-9s %s\n", rec.Seq, formatTime(rec.Time), rec.Kind, oneLine(summary(rec)))
+	})
+}
+
+// summary is what a record says, in short.
+func summary(rec *record.Record) string {
+	switch b := rec.Body.(type) {
+	case *record.Genesis:
+		return fmt.Sprintf("vault %s, origin %s", b.Name, b.Origin)
+	case *record.Commit:
+		return fmt.Sprintf("height %d, root of what is before %v", b.Height, b.Root)
+	case *record.Tx:
+		who := ""
+		if b.Actor != "" {
+			who = b.Actor + ": "
+		}
+		if b.Wide != nil {
+			return fmt.Sprintf("%s%d ops", who, b.Wide.Count)
+		}
+		first := opText(&b.Ops[0])
+		if n := len(b.Ops) - 1; n > 0 {
+			return fmt.Sprintf("%s%s, and %d more", who, first, n)
+		}
+		return who + first
+	case *record.Block:
+		return fmt.Sprintf("%s block, %d artifacts, %v", b.Class, b.Count, b.ID)
+	case *record.Document:
+		return fmt.Sprintf("number %d, %v", b.Number, b.Doc)
+	}
+	return ""
+}
+
+func opText(op *record.Op) string {
+	switch op.Kind {
+	case record.OpPut:
+		return fmt.Sprintf("put %s (%d bytes, version %d)", formatKey(op.Key), op.Size, op.N)
+	case record.OpDelete:
+		return "delete " + formatKey(op.Key)
+	case record.OpAppend:
+		return fmt.Sprintf("append %v (%d bytes)", op.Value, op.Size)
+	default:
+		return "if …"
+	}
+}
+
+func (a *app) showCommand() *cobra.Command {
+	var raw bool
+	cmd := &cobra.Command{
+		Use:   "show SEQ [--raw]",
+		Short: "Show one record, or exactly the leaf's bytes",
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			seq, err := parseSeq(argv[0])
+			if err != nil {
+				return err
+			}
+			return a.withView(cmd.Context(), "", func(w *graven.View) error {
+				line, err := w.Record(seq)
+				if err != nil {
+					return err
+				}
+				if raw {
+					_, err := a.out.Write(line)
+					return err
+				}
+				return a.print(json.RawMessage(line), func(o io.Writer) { a.showRecord(o, w, line) })
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&raw, "raw", false, "the leaf's bytes, nothing else")
+	return cmd
+}
+
+// showRecord writes a record for people: its fields, and each op on a line.
+func (a *app) showRecord(o io.Writer, w *graven.View, line []byte) {
+	rec, err := record.Parse(line)
+	if err != nil {
+		fmt.Fprintf(o, "%v\n%s\n", err, line)
+		return
+	}
+	fmt.Fprintf(o, "record  %d\nkind    %s\ntime    %s\n", rec.Seq, rec.Kind, formatTime(rec.Time))
+	tx, ok := rec.Body.(*record.Tx)
+	if !ok {
+		fmt.Fprintf(o, "%s\n", oneLine(string(line)))
+		return
+	}
+	if tx.Actor != "" {
+		fmt.Fprintf(o, "actor   %s\n", oneLine(tx.Actor))
+	}
+	if tx.ID != "" {
+		fmt.Fprintf(o, "id      %s\n", oneLine(tx.ID))
+	}
+	fmt.Fprintf(o, "req     %v\n", tx.Req)
+	ops, err := w.Ops(rec.Seq)
+	if err != nil {
+		fmt.Fprintf(o, "%v\n", err)
+		return
+	}
+	for i := range ops {
+		op := &ops[i]
+		fmt.Fprintf(o, "op %-4d %s", i, oneLine(opText(op)))
+		if op.Kind == record.OpPut {
+			fmt.Fprintf(o, "  %v", op.Value)
+		}
+		fmt.Fprintln(o)
+	}
+}
