@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"graven/internal/fsx"
@@ -265,20 +267,55 @@ func TestCrashStates(t *testing.T) {
 	}
 	mem := fsx.NewMem()
 	story(t, mem, &watched{Disk: mem, mem: mem}, nil)
-	n, failures := 0, 0
-	for state := range mem.CrashStates(fsx.CrashOptions{MaxPerPrefix: perPrefix, Seed: 1}) {
-		n++
-		if err := examine(state, n%64 == 0); err != nil {
-			failures++
-			if failures <= 5 {
-				t.Errorf("after operation %d (%s): %v", state.Prefix, state.Desc, err)
-			}
-		}
-	}
+	n, failures := examineAll(mem, perPrefix, func(state *fsx.CrashState, err error) bool {
+		t.Errorf("after operation %d (%s): %v", state.Prefix, state.Desc, err)
+		return true
+	})
 	t.Logf("%d crash states of %d operations, %d failures", n, len(mem.Ops()), failures)
 	if n < least {
 		t.Errorf("%d states are too few to prove anything; wanted %d", n, least)
 	}
+}
+
+// examineAll examines every crash state of a trace, some of them deeply. It
+// tells the first failures, and stops when tell says so.
+func examineAll(mem *fsx.Mem, perPrefix int, tell func(*fsx.CrashState, error) bool) (n, failures int) {
+	type job struct {
+		state *fsx.CrashState
+		deep  bool
+	}
+	jobs := make(chan job)
+	var mu sync.Mutex // guards failures, enough and calls of tell
+	enough := false
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for j := range jobs {
+				err := examine(j.state, j.deep)
+				if err == nil {
+					continue
+				}
+				mu.Lock()
+				if failures++; failures <= 5 && !enough {
+					enough = !tell(j.state, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for state := range mem.CrashStates(fsx.CrashOptions{MaxPerPrefix: perPrefix, Seed: 1}) {
+		n++
+		jobs <- job{state, n%64 == 0}
+		mu.Lock()
+		stop := enough
+		mu.Unlock()
+		if stop {
+			break
+		}
+	}
+	close(jobs)
+	workers.Wait()
+	return n, failures
 }
 
 // lateWAL acknowledges a group before its sync: that comes with the next group.
@@ -331,24 +368,21 @@ func TestPlantedBugs(t *testing.T) {
 		{name: "open blocks are never synced", lie: in("sync", vault+"blocks/open/")},
 		{name: "the folder of open blocks is not synced", lie: in("syncdir", vault+"blocks/open")},
 		{name: "folders of sealed blocks are not synced", lie: in("syncdir", vault+"blocks/sealed")},
-		{name: "the checkpoint is replaced unsynced", lie: in("sync", vault+".new-checkpoint")},
-		{name: "a new vault is named before its files are synced", lie: in("sync", "vaults/.new-main/")},
-		{name: "a new vault's folders are not synced", lie: in("syncdir", "vaults/.new-main")},
+		{name: "the checkpoint is replaced unsynced", lie: in("sync", vault+".new-0-checkpoint")},
+		{name: "a new vault is named before its files are synced", lie: in("sync", "vaults/.new-0-main/")},
+		{name: "a new vault's folders are not synced", lie: in("syncdir", "vaults/.new-0-main")},
 		{name: "the folder of vaults is not synced", lie: in("syncdir", "vaults")},
-		{name: "the mark that the vault is open is not synced", lie: in("sync", vault+"meta/host/")},
 	} {
 		t.Run(bug.name, func(t *testing.T) {
 			mem := fsx.NewMem()
 			story(t, mem, &watched{Disk: mem, mem: mem, lie: bug.lie}, bug.plant)
-			n := 0
-			for state := range mem.CrashStates(fsx.CrashOptions{MaxPerPrefix: 64, Seed: 1}) {
-				n++
-				if err := examine(state, false); err != nil {
-					t.Logf("caught after %d states: after operation %d: %v", n, state.Prefix, err)
-					return
-				}
+			n, failures := examineAll(mem, 64, func(state *fsx.CrashState, err error) bool {
+				t.Logf("caught: after operation %d (%s): %v", state.Prefix, state.Desc, err)
+				return false
+			})
+			if failures == 0 {
+				t.Errorf("%d crash states did not show it", n)
 			}
-			t.Errorf("%d crash states did not show it", n)
 		})
 	}
 }

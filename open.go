@@ -238,7 +238,7 @@ func (v *Vault) newScan() (s *scanner, finish func(), err error) {
 	if v.tiles, err = tilestore.Open(v.dir.Sub("tile")); err != nil {
 		return nil, nil, err
 	}
-	leaves := make([]merkle.Hash, 0, 4096)
+	leaves := make([]merkle.Hash, 0, 512)
 	finish = func() {
 		v.tiles.Append(leaves)
 		leaves = leaves[:0]

@@ -18,7 +18,7 @@ import (
 
 // small are limits at which a short script meets every mechanism.
 func small(l *limits) {
-	*l = limits{BlockBytes: 900, FileRecords: 12, FileBytes: 1 << 20, OpLines: 400, ValueLimit: 64, ChunkSize: 100}
+	*l = limits{BlockBytes: 900, FileRecords: 40, FileBytes: 1 << 20, OpLines: 400, ValueLimit: 64, ChunkSize: 100}
 }
 
 func scriptHost(d fsx.Disk, seed byte) Host {
@@ -31,7 +31,7 @@ func scriptHost(d fsx.Disk, seed byte) Host {
 	}
 }
 
-func scriptOptions() Options { return Options{walBytes: 4096, scripted: true} }
+func scriptOptions() Options { return Options{walBytes: 4096, scripted: true, Queue: 16} }
 
 // script is a store with one open vault.
 type script struct {

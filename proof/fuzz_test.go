@@ -176,7 +176,7 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 	}
-	big := newBigVault(b, 1<<14, 1<<13)
+	big := newBigVault(b, longLog, 1<<14, 1<<13)
 	bigVerifier, err := NewVerifier(big.keys.Log.VKey)
 	if err != nil {
 		b.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"flag"
+	"math"
 	"slices"
 	"testing"
 
@@ -12,9 +14,46 @@ import (
 	"graven/state"
 )
 
-// bigVault is a vault with many keys of 32 bytes and 2^21 records, of which only
-// what a key proof shows is real: the ops of every probe-th key and the last
-// commit. The other leaves of both trees are made-up hashes.
+// keysFlag is how many keys the vaults of TestProofSize have. A million takes a
+// while; with fewer, the test adds what the levels that are missing would take.
+var keysFlag = flag.Int("keys", million>>3, "keys to measure the size of proofs with")
+
+const million = 1_000_000
+
+// shape is what decides, beside the number of keys, how long a key proof is.
+type shape struct {
+	name    string
+	records uint64
+	perTx   uint64 // keys that one record writes
+	n       uint64 // version of each key
+}
+
+var (
+	// A long history: 2^21 records, the most siblings that so many can need, and
+	// the fourth version of each key.
+	longLog = shape{"2^21 records", 1 << 21, 1, 4}
+	// A bulk load: each key was written once, with a thousand others by a
+	// transaction that is a group of its own, so that every other record is a
+	// commit.
+	bulkLoad = shape{"2,000 records, bulk load", 2000, 1002, 1}
+)
+
+// op returns the op that wrote key i, and its record.
+func (s shape) op(i int, key []byte) (op record.Op, seq, created uint64) {
+	op = put('k', string(key), "value")
+	op.Type, op.Size, op.N = "application/json", 123_456, s.n
+	if s.n == 1 {
+		seq = s.records - 2 - 2*(uint64(i)/s.perTx)
+		return op, seq, seq
+	}
+	seq = s.records - 2 - uint64(i)/s.perTx
+	op.Prev, op.Skip = seq/2, seq/2
+	return op, seq, seq / 3
+}
+
+// bigVault is a vault with many keys of 32 bytes, of which only what a key proof
+// shows is real: the ops of every probe-th key and the last commit. The other
+// leaves of both trees are made-up hashes.
 type bigVault struct {
 	keys   Keys
 	state  state.Map
@@ -25,21 +64,18 @@ type bigVault struct {
 	note   []byte
 }
 
-func newBigVault(t testing.TB, keys, probe int) *bigVault {
+func newBigVault(t testing.TB, s shape, keys, probe int) *bigVault {
 	t.Helper()
-	const origin, size = "log.example.com/vaults/main", 1 << 21
+	const origin = "log.example.com/vaults/main"
 	v := &bigVault{keys: testKeys(t, origin, "big"), ops: map[string][]byte{}}
 	edit := v.state.Edit()
 	for i := range keys {
 		sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))
 		key := []byte(hex.EncodeToString(sum[:16]))
-		seq := uint64(size - 2 - i)
-		leaf := state.Leaf{Key: append([]byte{'k'}, key...), Seq: seq, N: 4, Created: seq / 3, Live: true}
+		op, seq, created := s.op(i, key)
+		leaf := state.Leaf{Key: append([]byte{'k'}, key...), Seq: seq, N: s.n, Created: created, Live: true}
 		leaf.Digest = merkle.Hash(sum)
 		if i%probe == 0 {
-			op := put('k', string(key), "value")
-			op.Type, op.Size = "application/json", 123_456
-			op.N, op.Prev, op.Skip = 4, seq/2, seq/2
 			line, err := op.Append(nil)
 			if err != nil {
 				t.Fatal(err)
@@ -53,19 +89,20 @@ func newBigVault(t testing.TB, keys, probe int) *bigVault {
 		}
 	}
 	v.state = edit.Map()
-	leaves := make([]merkle.Hash, size)
-	for i := range leaves[:size-1] {
+	leaves := make([]merkle.Hash, s.records)
+	last := s.records - 1
+	for i := range leaves[:last] {
 		binary.BigEndian.PutUint64(leaves[i][:], uint64(i))
 	}
 	prev := leaves[0]
-	body := &record.Commit{Height: 1_234_567, Prev: &prev, Lines: record.IDOf(nil), Root: merkle.RootOf(leaves[:size-1]), State: v.state.Root()}
+	body := &record.Commit{Height: last / 2, Prev: &prev, Lines: record.IDOf(nil), Root: merkle.RootOf(leaves[:last]), State: v.state.Root()}
 	var err error
-	if v.commit, err = record.New(size-1, epoch, body).Append(nil); err != nil {
+	if v.commit, err = record.New(last, epoch, body).Append(nil); err != nil {
 		t.Fatal(err)
 	}
-	leaves[size-1] = merkle.LeafHash(v.commit)
-	v.path = path(size-1, leaves)
-	v.note, err = mustSigner(t, v.keys.Log.SKey).SignCheckpoint(Checkpoint{Origin: origin, Size: size, Root: merkle.RootOf(leaves)})
+	leaves[last] = merkle.LeafHash(v.commit)
+	v.path = path(last, leaves)
+	v.note, err = mustSigner(t, v.keys.Log.SKey).SignCheckpoint(Checkpoint{Origin: origin, Size: s.records, Root: merkle.RootOf(leaves)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,14 +117,32 @@ func (v *bigVault) proof(t testing.TB, key []byte) []byte {
 	return encode(t, p)
 }
 
-// With a million keys of 32 bytes and 2^21 records, a point proof is at most 3,000
-// bytes of text for 99 of 100 keys, and never much more: the deepest leaves of an
-// AVL tree lie a few levels below the mean. Each further space with keys costs a
-// line of 60 to 70 bytes. The test measures fewer keys and adds one step for each
-// doubling that is missing.
+// With a million keys of 32 bytes, a point proof is at most 3,000 bytes of text for
+// 99 of 100 keys, and never much more: the deepest leaves of an AVL tree lie a few
+// levels below the mean. Each further space with keys costs a line of 60 to 70
+// bytes, each sibling in the log 45. Measured with -keys 1000000, in bytes:
+//
+//	                             half     99 %     all
+//	2^21 records                 HALF     NINE     ALLL
+//	2,000 records, bulk load     HALX     NINX     ALLX
 func TestProofSize(t *testing.T) {
-	const keys, doublings, goal = 1_000_000 >> 3, 3, 3000
-	v := newBigVault(t, keys, 50)
+	for _, tc := range []struct {
+		shape
+		goal int
+	}{
+		{longLog, 3000},
+		{bulkLoad, 2400},
+	} {
+		t.Run(tc.name, func(t *testing.T) { testProofSize(t, tc.shape, tc.goal) })
+	}
+}
+
+func testProofSize(t *testing.T, s shape, goal int) {
+	keys := *keysFlag
+	if keys < 1000 || keys > million {
+		t.Fatalf("-keys %d, wanted 1,000 to %d", keys, million)
+	}
+	v := newBigVault(t, s, keys, max(keys/2500, 1))
 	ver, err := NewVerifier(v.keys.Log.VKey)
 	if err != nil {
 		t.Fatal(err)
@@ -106,9 +161,11 @@ func TestProofSize(t *testing.T) {
 	}
 	slices.Sort(sizes)
 	const step = 32 + 3 + 1 + 1 + 1 + 1 // hash, live, height, c, s, one byte of key
-	more := (doublings*step*4 + 2) / 3
+	levels := math.Log2(float64(million) / float64(keys))
+	more := int(math.Ceil(levels * step * 4 / 3))
 	at := func(percent int) int { return sizes[(len(sizes)-1)*percent/100] + more }
-	t.Logf("%d keys, and %d bytes for %d more levels: half at most %d bytes, 99 of 100 at most %d, all at most %d", keys, more, doublings, at(50), at(99), at(100))
+	t.Logf("%d proofs of %d keys, and %d bytes for %.1f more levels: half at most %d bytes, 99 of 100 at most %d, all at most %d",
+		len(sizes), keys, more, levels, at(50), at(99), at(100))
 	if at(99) > goal || at(100) > goal+goal/20 {
 		t.Errorf("99 of 100 proofs have up to %d bytes, wanted %d; all up to %d, wanted %d", at(99), goal, at(100), goal+goal/20)
 	}

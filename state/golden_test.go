@@ -44,7 +44,7 @@ type goldenProof struct {
 	Key   string   `json:"key"`
 	Claim string   `json:"claim"`          // present, deleted, absent or empty
 	Leaf  []byte   `json:"leaf,omitempty"` // of another key
-	Path  []byte   `json:"path"`
+	Path  []byte   `json:"path"`           // null: there is none
 	Other []string `json:"other"` // other spaces' lines
 }
 
@@ -74,15 +74,16 @@ func (g goldenLeaf) leaf(t *testing.T) Leaf {
 	return Leaf{Key: key, Digest: digest, Seq: g.Seq, N: g.N, Created: g.Created, Live: g.Live}
 }
 
-// golden reads the vectors of a file into *v; there is at least one.
-func golden[T any](t *testing.T, name string, make func() []T) []T {
+// golden reads the vectors of a file; there is at least one. With -update it
+// first writes what generate returns.
+func golden[T any](t *testing.T, name string, generate func() []T) []T {
 	t.Helper()
 	name = filepath.Join(goldenDir, name)
 	if *update {
 		var buf bytes.Buffer
 		enc := json.NewEncoder(&buf)
 		enc.SetIndent("", " ")
-		if err := enc.Encode(make()); err != nil {
+		if err := enc.Encode(generate()); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.MkdirAll(goldenDir, 0o755); err != nil {
@@ -164,7 +165,7 @@ func makeGoldenMaps() (v []goldenMap) {
 		names[name] = Leaf{}
 	}
 	for _, name := range names.keys() {
-		g := goldenMap{Name: name[3:], Roots: []string{Map{}.Root().String()}}
+		g := goldenMap{Name: name[3:], Ops: []goldenLeaf{}, Spaces: []string{}, Roots: []string{Map{}.Root().String()}}
 		var m Map
 		truth := model{}
 		for i, word := range scripts[name] {
@@ -191,7 +192,10 @@ func makeGoldenMaps() (v []goldenMap) {
 		for _, key := range asked {
 			p := m.Prove(key)
 			w := encode(p, key)
-			q := goldenProof{Key: hex.EncodeToString(key), Claim: claimOf(p, key), Leaf: w.leaf, Path: w.path}
+			q := goldenProof{Key: hex.EncodeToString(key), Claim: claimOf(p, key), Leaf: w.leaf, Path: w.path, Other: []string{}}
+			if q.Path == nil && p.Leaf != nil {
+				q.Path = []byte{} // a path of no steps is there, and empty
+			}
 			for _, s := range w.spaces {
 				q.Other = append(q.Other, string(s))
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"graven/record"
 )
@@ -14,9 +15,10 @@ import (
 // have reached the disk. It does not sync. Its artifacts are registered.
 //
 // It refuses, with ErrConflict and before the first byte, a place where a
-// different artifact stands whose bytes have its hash, and a place that leaves
-// a gap (ErrInvalid). Parts of a section that a sealed block holds are compared
-// with it instead; what stood behind them belongs to the next block.
+// different artifact stands whose bytes have its hash. A place that leaves a gap
+// behind what is loaded is a *Damage: something was lost. Parts of a section that
+// a sealed block holds are compared with it instead; what stood behind them
+// belongs to the next block.
 func (s *Store) Restore(class string, number uint64, offset int64, bytes []byte) error {
 	if err := s.begin(); err != nil {
 		return err
@@ -37,11 +39,11 @@ const noSource = 1<<32 - 1
 // registered in the file movedFrom may move. Callers hold write.
 func (s *Store) restore(sec section, movedFrom uint32) (*openBlock, error) {
 	b, err := s.target(sec)
-	if err != nil {
+	if err != nil && sec.offset == 0 {
 		return nil, err
 	}
-	if sec.offset > b.size {
-		return nil, invalid("restore block %d of class %s at offset %d: its artifacts end at %d", sec.number, sec.class, sec.offset, b.size)
+	if err != nil || sec.offset > b.size {
+		return nil, s.gap(b, sec)
 	}
 	same, err := s.compare(b, sec)
 	if err != nil {
@@ -61,6 +63,19 @@ func (s *Store) restore(sec section, movedFrom uint32) (*openBlock, error) {
 	}
 	s.register(b, sec)
 	return b, nil
+}
+
+// gap says that what stood before a section was lost. b is nil if all of it was.
+func (s *Store) gap(b *openBlock, sec section) error {
+	d := &Damage{
+		File: s.files.path(openName(sec.class, sec.number)), What: "length",
+		Wanted: "artifacts up to offset " + strconv.FormatInt(sec.offset, 10), Got: "none",
+	}
+	if b == nil {
+		return d
+	}
+	d.Offset, d.Got = b.size, "artifacts up to offset "+strconv.FormatInt(b.size, 10)
+	return errors.Join(d, b.broken)
 }
 
 // compare looks at what stands where a section goes. It reports whether that is

@@ -41,7 +41,7 @@ func TestRestoreRules(t *testing.T) {
 		{"over another", whole(a, c), first, frame(b), ErrConflict, whole(a, c)},
 		{"over another, later", whole(a, b, c), first, frame(b) + frame(art("d", 50)), ErrConflict, whole(a, b, c)},
 		{"over another that is loaded", whole(a), 0, whole(c), ErrConflict, whole(a)},
-		{"with a gap", whole(a), first + 1, frame(b), ErrInvalid, whole(a)},
+		{"with a gap", whole(a), first + 1, frame(b), ErrDamaged, whole(a)},
 		{"in the middle of a frame", whole(a), first - 10, frame(b), ErrConflict, whole(a)},
 		{"what stands elsewhere", whole(a), first, frame(a), ErrConflict, whole(a)},
 		{"over a torn header", whole(a)[:20], 0, whole(a, b), nil, whole(a, b)},

@@ -356,26 +356,49 @@ func (s *Store) Admit(rec record.Block) error {
 	defer s.write.Unlock()
 	s.uploads.mu.Lock()
 	defer s.uploads.mu.Unlock()
-	up, to := upName(rec.ID), sealedName(rec.ID)
 	if !s.Admitted(rec.ID) {
-		there, err := s.dir.Exists(to)
-		if err != nil {
+		if err := s.publishWaiting(rec.ID); err != nil {
 			return err
-		}
-		if there {
-			if err := s.dir.Sync(to); err != nil {
-				return s.fail(err)
-			}
-		} else if err := s.dir.PublishLink(up, to); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s and %s: %w: %w", s.files.path(to), s.files.path(up), ErrMissing, err)
-		} else if err != nil {
-			return s.failUnless(err, to)
 		}
 		if err := s.loadSealed(rec); err != nil {
 			return err
 		}
 	}
 	delete(s.uploads.users, rec.ID)
+	return s.dropWaiting(rec.ID)
+}
+
+// publishWaiting gives a waiting block its name under sealed/, durably.
+func (s *Store) publishWaiting(id record.ID) error {
+	up, to := upName(id), sealedName(id)
+	err := s.dir.PublishLink(up, to)
+	switch {
+	case err == nil, errors.Is(err, fs.ErrExist): // dropWaiting sees to the second
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		if there, existsErr := s.dir.Exists(to); existsErr != nil || there {
+			return existsErr
+		}
+		return fmt.Errorf("%s and %s: %w: %w", s.files.path(to), s.files.path(up), ErrMissing, err)
+	}
+	return s.failUnless(err, to)
+}
+
+// dropWaiting removes a waiting name, if it is there. A block that is under
+// sealed/ as well is made durable there first: the process that linked it may
+// have been killed before it synced the folder.
+func (s *Store) dropWaiting(id record.ID) error {
+	up, to := upName(id), sealedName(id)
+	if there, err := s.dir.Exists(up); err != nil || !there {
+		return err
+	}
+	if there, err := s.dir.Exists(to); err != nil {
+		return err
+	} else if there {
+		if err := s.dir.Sync(to); err != nil {
+			return s.fail(err)
+		}
+	}
 	return s.dir.Discard(up)
 }
 
@@ -397,7 +420,7 @@ func (s *Store) SweepUploads(keep func(block record.ID) bool) error {
 		if s.uploads.users[id] > 0 || keep != nil && keep(id) {
 			continue
 		}
-		if err := s.dir.Discard(upName(id)); err != nil {
+		if err := s.dropWaiting(id); err != nil {
 			return err
 		}
 	}

@@ -132,7 +132,7 @@ func TestVerifyListsEverything(t *testing.T) {
 			fmt.Sprintf("frame@%d artifact@%d", entries[1].start()+10, entries[3].Offset)},
 		{"a length", func(b []byte) { b[entries[1].Offset-2] = '9' }, fmt.Sprintf("frame@%d", entries[1].Offset-2)},
 		{"a newline behind an artifact", func(b []byte) { b[entries[1].end()-1] = 'x' }, fmt.Sprintf("frame@%d", entries[1].end()-1)},
-		{"header and trailer", func(b []byte) { b[3]++; b[len(b)-10]++ }, fmt.Sprintf("header@3 trailer@%d", len(b(good))-10)},
+		{"header and trailer", func(b []byte) { b[3]++; b[len(b)-10]++ }, fmt.Sprintf("header@3 trailer@%d", len(good)-10)},
 		{"two lines of the table", func(b []byte) { b[end+8]++; b[end+6+2*70]++ }, ""},
 		{"a frame without its line", func(b []byte) {
 			b[entries[2].start()] = 'X'
@@ -169,8 +169,6 @@ func TestVerifyListsEverything(t *testing.T) {
 		t.Fatalf("found %s", w)
 	}
 }
-
-func b(b []byte) []byte { return b }
 
 func TestVerifyAgainstTheRecord(t *testing.T) {
 	good, rec, h := sealedBytes(t, arts("v", 3)...)
