@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,6 +163,13 @@ func examine(state *fsx.CrashState, deep bool) error {
 	}
 	host := scriptHost(state.Disk, 2)
 	o := scriptOptions()
+	if born {
+		// What is published is never torn: others read it without asking us.
+		note, _, _ := bytes.Cut(readAll(state.Disk, "vaults/main/checkpoint"), []byte("\n\n"))
+		if _, err := proof.ParseCheckpointText(append(note, '\n')); err != nil {
+			return fmt.Errorf("the published checkpoint: %w", err)
+		}
+	}
 	store, err := Open(ctx, host, o)
 	var v *Vault
 	if err == nil {
@@ -261,7 +269,7 @@ func remembers(v *Vault, knows []any) error {
 // TestCrashStates cuts the power after every disk operation of the story, in
 // every way that the crash model of package fsx knows.
 func TestCrashStates(t *testing.T) {
-	perPrefix, least := 72, 20_000
+	perPrefix, least := 400, 15_000
 	if testing.Short() {
 		perPrefix, least = 3, 500
 	}
@@ -350,6 +358,9 @@ func (w *forgetful) Append(g *wal.Group) error {
 
 // TestPlantedBugs breaks one promise at a time; the examination must notice.
 func TestPlantedBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped in short mode: bugs are planted in the full run")
+	}
 	const vault = "vaults/main/"
 	in := func(op, prefix string) func(string, string) bool {
 		return func(o, name string) bool { return o == op && strings.HasPrefix(name, prefix) }
@@ -384,5 +395,43 @@ func TestPlantedBugs(t *testing.T) {
 				t.Errorf("%d crash states did not show it", n)
 			}
 		})
+	}
+}
+
+// TestCrashesInRecovery cuts the power again while what the first cut left is
+// being recovered.
+func TestCrashesInRecovery(t *testing.T) {
+	every, perPrefix, least := 53, 6, 5_000
+	if testing.Short() {
+		every, perPrefix, least = 997, 3, 100
+	}
+	mem := fsx.NewMem()
+	story(t, mem, &watched{Disk: mem, mem: mem}, nil)
+	first, second, failures := 0, 0, 0
+	for state := range mem.CrashStates(fsx.CrashOptions{MaxPerPrefix: 64, Seed: 2}) {
+		if first++; first%every != 0 || !slices.Contains(state.Events, any(created{})) {
+			continue
+		}
+		disk := state.Disk
+		disk.Record()
+		for _, e := range state.Events {
+			disk.Mark(e)
+		}
+		if err := examine(&fsx.CrashState{Events: state.Events, Disk: disk}, false); err != nil {
+			t.Fatalf("the first crash, after operation %d (%s): %v", state.Prefix, state.Desc, err)
+		}
+		n, failed := examineAll(disk, perPrefix, func(again *fsx.CrashState, err error) bool {
+			if len(again.Events) < len(state.Events) {
+				return true // before the marks were set
+			}
+			t.Errorf("after operation %d (%s), then after operation %d of the recovery (%s): %v", state.Prefix, state.Desc, again.Prefix, again.Desc, err)
+			return true
+		})
+		second += n
+		failures += failed
+	}
+	t.Logf("%d crash states of recoveries, %d failures", second, failures)
+	if second < least {
+		t.Errorf("%d states are too few; wanted %d", second, least)
 	}
 }

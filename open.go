@@ -163,6 +163,9 @@ func (v *Vault) openWriting() error {
 	if err := v.load(s, true); err != nil {
 		return err
 	}
+	if err := v.tiles.Trim(); err != nil { // of a log that was longer before a crash
+		return err
+	}
 	if err := v.coverPublished(s); err != nil {
 		return err
 	}
@@ -382,7 +385,7 @@ func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 	}
 	head, err := proof.OpenCheckpoint(note, key)
 	if err != nil {
-		return proof.Checkpoint{}, nil, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
+		return proof.Checkpoint{}, note, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
 	}
 	return head, note, nil
 }
@@ -391,9 +394,15 @@ func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 // would sign a second history. A checkpoint that is missing is only a slow
 // start; it is published again.
 func (v *Vault) coverPublished(s *scanner) error {
-	head, _, err := v.readCheckpoint()
+	head, note, err := v.readCheckpoint()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if errors.Is(err, ErrDamaged) {
+		// It is a copy of what was signed; log and blocks are the truth. Those
+		// who hold the true one will notice if it does not extend.
+		v.note("%v; it is published again, the damaged one is in meta/host/cut", err)
+		return v.setAside("checkpoint", note)
 	}
 	if err != nil {
 		return err
@@ -401,7 +410,7 @@ func (v *Vault) coverPublished(s *scanner) error {
 	if head.Size > s.size {
 		return fmt.Errorf("%w: the published checkpoint is of size %d, log and blocks hold %d records; bring the lost ones back from a copy", ErrDamaged, head.Size, s.size)
 	}
-	root, err := merkle.RootFrom(head.Size, v.tiles.Snapshot())
+	root, err := merkle.RootFrom(head.Size, treeHashes{&View{vault: v, tree: v.tiles.Snapshot()}})
 	if err != nil {
 		return v.damaged(err)
 	}

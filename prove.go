@@ -1,9 +1,7 @@
 package graven
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"graven/merkle"
 	"graven/proof"
@@ -78,7 +76,7 @@ func (w *View) ProveRecord(seq uint64) ([]byte, error) {
 // inclusion is the audit path of a record in the view's tree. A damaged tile
 // under it is made again from the log: tiles are derived.
 func (w *View) inclusion(seq uint64) ([]merkle.Hash, error) {
-	path, err := merkle.InclusionProof(seq, w.head.Size, w.tree)
+	path, err := merkle.InclusionProof(seq, w.head.Size, treeHashes{w})
 	if err != nil {
 		return nil, w.vault.damaged(err)
 	}
@@ -104,7 +102,7 @@ func (w *View) firstReceipt(seq uint64) (*Receipt, error) {
 		if f.Kind != "commit" {
 			continue
 		}
-		root, err := merkle.RootFrom(s+1, w.tree)
+		root, err := merkle.RootFrom(s+1, treeHashes{w})
 		if err != nil {
 			return nil, w.vault.damaged(err)
 		}
@@ -146,10 +144,11 @@ func (w *View) Resource(path string) (body []byte, contentType string, err error
 		body, err = w.bundle(tile.Index*merkle.TileWidth, width)
 		return body, binary, err
 	}
-	hashes, err := w.tree.Tile(tile, width)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", fmt.Errorf("%s: %w", path, ErrNotFound)
+	ids := make([]merkle.NodeID, width)
+	for i := range ids {
+		ids[i] = merkle.NodeID{Level: tile.Level * merkle.TileHeight, Index: tile.Index*merkle.TileWidth + uint64(i)}
 	}
+	hashes, err := treeHashes{w}.ReadHashes(ids)
 	if err != nil {
 		return nil, "", w.vault.damaged(err)
 	}

@@ -17,8 +17,8 @@ import (
 // that the WAL holds, to the places they belong, and lets the WAL go only when
 // all of that is synced (openWriting does, after the replay).
 //
-// After a clean close the log is the truth and the WAL is not needed. Otherwise
-// every group of the WAL is written again, also where the log seems to hold it
+// After a clean close everything was synced: the log is the truth, and a log
+// that does not verify is damage, not a crash. Otherwise every group of the WAL is written again, also where the log seems to hold it
 // already: what a read returns after a crash or a failed sync may be memory
 // that never reached the disk.
 func (v *Vault) recover() (*scanner, error) {
@@ -31,23 +31,17 @@ func (v *Vault) recover() (*scanner, error) {
 	}
 	cleanSize, clean := readClean(v.dir)
 	s, tail, err := v.scan(noLimit)
-	whole := err == nil && s.size == s.next && tail.Junk == 0
 	switch {
-	case clean && whole && s.size == cleanSize:
-		return s, nil
+	case clean && err == nil && (s.size != cleanSize || s.next != s.size || tail.Junk != 0):
+		return nil, fmt.Errorf("%w: the vault was closed at size %d, its log holds %d records up to the last commit, %d behind it and %d bytes more; bring the right log files back from a copy",
+			ErrDamaged, cleanSize, s.size, s.next-s.size, tail.Junk)
 	case clean:
-		v.note("it was closed at size %d, but its log does not end there", cleanSize)
+		return s, err
 	case held.Files == 0:
 		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back, or adopt the vault as it is"
 		return s, err
 	}
-	if s, err = v.restore(held, s, err); err != nil {
-		return nil, err
-	}
-	if s.size < cleanSize {
-		return nil, fmt.Errorf("%w: the vault was closed at size %d, log and write-ahead log hold %d records; bring the lost ones back from a copy", ErrDamaged, cleanSize, s.size)
-	}
-	return s, nil
+	return v.restore(held, s, err)
 }
 
 // held is what the WAL holds.

@@ -28,7 +28,7 @@ func (v *Vault) settle() error {
 	if err := v.blocks.Sync(); err != nil {
 		return v.poisoned("syncing the blocks", err)
 	}
-	if err := v.tiles.Flush(); err != nil {
+	if err := v.flushTiles(); err != nil {
 		return v.behind("writing tiles", err)
 	}
 	if err := v.sealFull(); err != nil {
@@ -39,6 +39,22 @@ func (v *Vault) settle() error {
 	}
 	v.wal.Forget(view.height - 1)
 	return nil
+}
+
+// flushTiles writes full tiles. A file that stands in the place of one and is
+// another is damage of derived data: it is made again.
+func (v *Vault) flushTiles() error {
+	const tries = 8
+	for range tries {
+		err := v.tiles.Flush()
+		if !isTileDamage(err) {
+			return err
+		}
+		if err := v.mendTile(err); err != nil {
+			return err
+		}
+	}
+	return v.tiles.Flush()
 }
 
 func (v *Vault) syncLog() error {

@@ -213,14 +213,35 @@ func (w *View) Record(seq uint64) ([]byte, error) {
 	if err != nil {
 		return nil, w.vault.damaged(err)
 	}
-	want, err := w.tree.ReadHashes([]merkle.NodeID{{Level: 0, Index: seq}})
-	if err == nil && want[0] != merkle.LeafHash(line) {
-		err = w.vault.leafDamage(seq, want[0], line)
-	}
-	if err != nil {
+	if err := w.checkLeaf(seq, line); err != nil {
 		return nil, w.vault.damaged(err)
 	}
 	return line, nil
+}
+
+// checkLeaf holds a line that was read against the tree.
+func (w *View) checkLeaf(seq uint64, line []byte) error {
+	got := merkle.LeafHash(line)
+	want, err := w.tree.ReadHashes([]merkle.NodeID{{Level: 0, Index: seq}})
+	if err != nil {
+		if !isTileDamage(err) {
+			return err
+		}
+		// The tile is damaged: the signed root decides.
+		path, err := merkle.InclusionProof(seq, w.head.Size, treeHashes{w})
+		if err != nil {
+			return err
+		}
+		root, err := merkle.InclusionRoot(seq, w.head.Size, got, path)
+		if err != nil || root == w.head.Root {
+			return err
+		}
+		return w.vault.leafDamage(seq, merkle.Hash{}, line)
+	}
+	if want[0] != got {
+		return w.vault.leafDamage(seq, want[0], line)
+	}
+	return nil
 }
 
 // Ops returns the ops of transaction seq, also of a wide one.

@@ -23,12 +23,12 @@
 //     only if every check passed.
 //   - A proof file has one spelling. What parses re-encodes to the same bytes, and
 //     no bit of a file without cosignatures can change and leave it valid.
-//   - For the subject of an absence, it is only the sum of a key proof that binds it,
-//     and anybody can compute a sum. It shows what happened to a file on the way; it
-//     is no signature. Whoever computes it anew can turn the proof that a key is
-//     absent into one of another key for which the search ends at the same place.
-//     That is true, and about something else; so whoever expects a subject says so,
-//     with Result.CheckSubject.
+//   - The sum of a key proof is no signature: it shows what happened to a file on
+//     the way, and anybody can compute it. Nothing else binds the subject of an
+//     absence. Whoever computes the sum anew can turn the proof that a key is absent
+//     into one of another key for which the search ends at the same place. That is
+//     true, and about something else; so whoever expects a subject says so, with
+//     Result.CheckSubject.
 //   - Cosignature lines of keys that the verifier does not know must be well
 //     formed and are otherwise ignored. No claim rests on them.
 //   - Sizes are bounded before anything is allocated (MaxFile, MaxNote,

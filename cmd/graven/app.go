@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -31,31 +33,66 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
-	return a.finish(err)
+	return a.finish(ctx, root.ExecuteContext(ctx))
 }
+
+const about = `Graven keeps files in a tamper-evident ledger: a text file in which every transaction is a line, and whose
+signed root lets anybody check an answer who does not trust whoever gave it.
+
+KEY        1 to 1,024 bytes; written b64:… where it is not UTF-8, or would not stand on one line
+AT         as it was: a seq (that record included), a time (2026-11-21T12:00:00Z), a date (its end in UTC),
+           or how long ago (30m, 2h, 3d)
+-o json    one JSON value a line; records are their own JSON
+
+Exit codes: 0 done; 1 verification failed, or damage found; 2 wrong use; 3 not found; 4 denied; 5 locked, full
+or otherwise unavailable; 6 it exists already, or a conflict; 7 any other error.
+
+Settings are flags, variables GRAVEN_STORE, GRAVEN_VAULT, GRAVEN_OUTPUT, GRAVEN_ACTOR, GRAVEN_LOCK_WAIT,
+GRAVEN_NO_COLOR, GRAVEN_CONFIG, or lines of a TOML file, the first that is given.`
 
 // root is the tree of commands.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "graven",
 		Short:         "A tamper-evident database whose ledger is a text file",
+		Long:          about,
+		Version:       version(),
+		Args:          args(cobra.NoArgs),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return a.conf.load(cmd)
 		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%w; usage: %s", err, cmd.UseLine())
+	})
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	addConfigFlags(root.PersistentFlags())
-	root.AddCommand(
-		a.initCommand(), a.vaultCommand(), a.statusCommand(), a.keyCommand(), a.checkpointCommand(),
-		a.putCommand(), a.getCommand(), a.deleteCommand(), a.appendCommand(),
-		a.listCommand(), a.logCommand(), a.showCommand(),
-		a.importCommand(), a.exportCommand(),
-		a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.demoCommand(),
-	)
+	group := func(id, title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: id, Title: title})
+		for _, c := range commands {
+			c.GroupID = id
+			c.DisableFlagsInUseLine = true
+			root.AddCommand(c)
+		}
+	}
+	group("store", "Stores and vaults:", a.initCommand(), a.vaultCommand(), a.statusCommand(), a.keyCommand(), a.checkpointCommand())
+	group("values", "Values:", a.putCommand(), a.getCommand(), a.deleteCommand(), a.appendCommand(), a.listCommand())
+	group("trees", "Trees of files:", a.importCommand(), a.exportCommand())
+	group("log", "The log:", a.logCommand(), a.showCommand())
+	group("trust", "Proof and care:", a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.demoCommand())
+	a.addCompletions(root)
 	return root
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
 }
 
 // args is cobra's check of arguments as an error of use.
@@ -68,32 +105,37 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// lockWait is how long a command waits for a store that another process holds.
-const lockWait = 2 * time.Second
-
 // open opens the store, for reading or for writing.
 func (a *app) open(ctx context.Context, readOnly bool) (*graven.Store, error) {
-	return local.Open(ctx, a.conf.Store, graven.Options{ReadOnly: readOnly, LockWait: lockWait})
+	return local.Open(ctx, a.conf.Store, graven.Options{ReadOnly: readOnly, LockWait: a.conf.LockWait})
 }
 
-// withVault runs fn with the chosen vault and closes the store.
-func (a *app) withVault(ctx context.Context, readOnly bool, fn func(*graven.Vault) error) (err error) {
+// withStore runs fn with the store and closes it.
+func (a *app) withStore(ctx context.Context, readOnly bool, fn func(*graven.Store) error) (err error) {
 	s, err := a.open(ctx, readOnly)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	v, err := s.Vault(ctx, a.conf.Vault)
-	if err != nil {
-		return err
-	}
-	if !readOnly {
-		a.tellRecovery(v)
-	}
-	return fn(v)
+	return fn(s)
 }
 
-// withView runs fn with the vault as of AT (empty: now).
+// withVault runs fn with the chosen vault and closes the store.
+func (a *app) withVault(ctx context.Context, readOnly bool, fn func(*graven.Vault) error) error {
+	return a.withStore(ctx, readOnly, func(s *graven.Store) error {
+		v, err := s.Vault(ctx, a.conf.Vault)
+		if err != nil {
+			return err
+		}
+		for _, what := range v.Status().Recovered {
+			a.talk("recovered: %s", what)
+		}
+		return fn(v)
+	})
+}
+
+// withView runs fn with the vault as of AT (empty: now). What fn prints is
+// buffered.
 func (a *app) withView(ctx context.Context, at string, fn func(*graven.View) error) error {
 	return a.withVault(ctx, true, func(v *graven.Vault) error {
 		w := v.View()
@@ -103,14 +145,18 @@ func (a *app) withView(ctx context.Context, at string, fn func(*graven.View) err
 				return err
 			}
 		}
-		return fn(w)
+		return a.buffered(func() error { return fn(w) })
 	})
 }
 
-func (a *app) tellRecovery(v *graven.Vault) {
-	for _, what := range v.Status().Recovered {
-		a.talk("recovered: %s", what)
-	}
+// buffered runs fn with a buffer before standard output.
+func (a *app) buffered(fn func() error) error {
+	to := a.out
+	b := bufio.NewWriterSize(to, 64<<10)
+	a.out = b
+	defer func() { a.out = to }()
+	err := fn()
+	return errors.Join(err, b.Flush())
 }
 
 // talk says something to the person, not to the script.
@@ -121,19 +167,33 @@ func (a *app) talk(format string, args ...any) {
 // json reports whether output is to be JSON.
 func (a *app) json() bool { return a.conf.Output == "json" }
 
-// print writes v as JSON, or calls text.
+// print writes v as JSON on one line, or what text writes.
 func (a *app) print(v any, text func(w io.Writer)) error {
-	if !a.json() {
-		text(a.out)
-		return nil
+	if a.json() {
+		e := json.NewEncoder(a.out)
+		e.SetEscapeHTML(false)
+		return e.Encode(v)
 	}
-	e := json.NewEncoder(a.out)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	w := &errWriter{w: a.out}
+	text(w)
+	return w.err
+}
+
+// errWriter keeps the first error, so that text may be printed line by line.
+type errWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (e *errWriter) Write(p []byte) (n int, err error) {
+	if e.err == nil {
+		n, e.err = e.w.Write(p)
+	}
+	return n, e.err
 }
 
 // isTerminal reports whether w is a terminal, for progress and colour.
-func isTerminal(w io.Writer) bool {
+func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -12,15 +14,16 @@ import (
 	"graven/proof"
 )
 
-// Exit codes.
+// Exit codes. 128 and a signal's number: it was interrupted; what was
+// acknowledged is durable.
 const (
-	exitOK = iota
-	exitDamage
-	exitUsage
-	exitNotFound
-	exitDenied
-	exitUnavailable
-	exitConflict
+	exitOK          = iota
+	exitDamage      // verification failed, or damage was found
+	exitUsage       // wrong use: the command line, the settings, a value over its limit
+	exitNotFound    // no such store, vault, key, record, file
+	exitDenied      // no permission, or read-only
+	exitUnavailable // locked, disk full, poisoned: try again later
+	exitConflict    // it exists already, or an idempotency id was used for something else
 	exitOther
 )
 
@@ -32,7 +35,7 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// errDamage ends a check that found damage, and was reported line by line.
+// errDamage ends a command that found damage and told of it line by line.
 var errDamage = errors.New("damage was found")
 
 // code finds the exit code of an error. The first row that matches decides.
@@ -61,21 +64,22 @@ func code(err error) int {
 }
 
 // finish reports how a run ended and returns its exit code.
-func (a *app) finish(err error) int {
+func (a *app) finish(ctx context.Context, err error) int {
 	var u *usageError
+	var s signalError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, syscall.EPIPE):
-		return exitOther // whoever read our output has gone: nobody to tell
-	case errors.As(err, &u), strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "unknown shorthand"):
-		a.talk("graven: %v\nSee graven --help.", err)
+		return signalError{syscall.SIGPIPE}.code() // whoever read our output has gone: nobody to tell
+	case errors.As(err, &u), strings.HasPrefix(err.Error(), "unknown "): // cobra has no type for an unknown command
+		a.talk("graven: %s\nSee: graven --help", oneLine(err.Error()))
 		return exitUsage
-	case errors.Is(err, context.Canceled):
-		a.talk("graven: interrupted; what was acknowledged is durable")
-		return exitOther
+	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &s):
+		a.talk("graven: %v; what was acknowledged is durable", s)
+		return s.code()
 	}
-	a.talk("graven: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	a.talk("graven: %s", oneLine(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	if hint := a.hint(err); hint != "" {
 		a.talk("%s", hint)
 	}
@@ -86,17 +90,48 @@ func (a *app) finish(err error) int {
 func (a *app) hint(err error) string {
 	switch {
 	case errors.Is(err, graven.ErrNoStore):
-		return "Make a store with: graven init --store DIR   or name an existing one with --store DIR or GRAVEN_STORE."
+		return noStoreHint(a.conf.Store)
+	case errors.Is(err, graven.ErrStoreExists):
+		return "Use it as it is, or name another directory with --store DIR."
 	case errors.Is(err, graven.ErrNoVault):
 		return "Choose one with --vault NAME, or make it with: graven vault create NAME"
 	case errors.Is(err, graven.ErrLocked):
-		return "Another process owns the store. Wait for it to end, or stop it; reading commands work meanwhile."
+		return "Wait for that process to end, or stop it; commands that only read work meanwhile. --lock-wait waits longer."
+	case errors.Is(err, graven.ErrFull), errors.Is(err, syscall.ENOSPC):
+		return "Make room on the disk and do it again. Nothing of the refused transaction was written."
+	case errors.Is(err, graven.ErrPoisoned):
+		return "The disk failed a write, and the vault took no more. Look after the disk, then run graven status: opening recovers."
+	case errors.Is(err, graven.ErrFuture):
+		return "See the newest with: graven log -n 1"
 	case errors.Is(err, graven.ErrNotFound):
-		return "See what is there with: graven list [PREFIX]"
-	case errors.Is(err, graven.ErrDamaged):
-		return "List all damage with: graven check   Bring the damaged files back from a copy; sh rescue.sh OUT in the vault's folder saves what is whole."
+		return "See what is there with: graven list [PREFIX]; what was, with --at AT and graven log."
+	case errors.Is(err, proof.ErrSubject):
+		return "The proof is true, but of something else. Ask for a proof of what you mean."
+	case errors.Is(err, proof.ErrTooOld):
+		return "Ask for a newer proof: this one was true when the log was smaller than you know it to be."
 	case errors.Is(err, graven.ErrUnsupported), errors.Is(err, proof.ErrUnknownVersion):
-		return "This was made by a newer program; nothing is wrong with it. Use that one."
+		return "This was made by a newer program; nothing need be wrong with it. Use that one."
+	case errors.Is(err, graven.ErrDamaged):
+		return "List all damage with: graven check   Bring the files back from a copy; sh rescue.sh OUT in the vault's folder saves what is whole."
+	case errors.Is(err, fs.ErrPermission):
+		return "Look at the owner and the mode of the file or directory, or work as another user."
 	}
 	return ""
+}
+
+// noStoreHint looks around the directory that was named for the one that was meant.
+func noStoreHint(dir string) string {
+	has := func(parts ...string) bool {
+		_, err := os.Stat(filepath.Join(parts...))
+		return err == nil
+	}
+	switch {
+	case has(dir, "log") && has(dir, "blocks"):
+		return fmt.Sprintf("%s is a vault's folder. Name the store above it: --store %s", dir, filepath.Join(dir, "..", ".."))
+	case filepath.Base(dir) == "vaults":
+		return fmt.Sprintf("Name the store above it: --store %s", filepath.Dir(dir))
+	case has(dir, defaultStore, "vaults"):
+		return fmt.Sprintf("There is one below: --store %s", filepath.Join(dir, defaultStore))
+	}
+	return "Make one with: graven init   or name an existing one with --store DIR or GRAVEN_STORE."
 }

@@ -2,29 +2,51 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 )
 
-// writeFile writes a value to a file: beside it first, so that the name never
-// stands for half a value, and nothing is left behind if damage is met.
+// writeFile writes to a file: beside it first, so that the name never stands
+// for half a value, and nothing is left behind if damage is met. What is there
+// and is no regular file (a device, a pipe) is written as it is, not replaced.
 func writeFile(name string, from io.WriterTo) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".graven-*")
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return usage("%s is a directory; a file's name is wanted", name)
+	} else if err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = from.WriteTo(f)
+		return errors.Join(err, f.Close())
+	}
+	f, temp, err := createBeside(name, func(temp string) (*os.File, error) {
+		return os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	})
 	if err != nil {
 		return err
 	}
 	_, err = from.WriteTo(f)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
+		err = os.Rename(temp, name)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(temp))
 	}
 	return nil
+}
+
+// createBeside makes a new file in the folder of name with a name of its own.
+func createBeside(name string, create func(temp string) (*os.File, error)) (*os.File, string, error) {
+	for n := 0; ; n++ {
+		temp := filepath.Join(filepath.Dir(name), fmt.Sprintf(".graven-%d-%d.part", os.Getpid(), n))
+		f, err := create(temp)
+		if !errors.Is(err, os.ErrExist) || n == 100 {
+			return f, temp, err
+		}
+	}
 }
 
 // bytesTo is a value in memory as writeFile wants it.

@@ -1,22 +1,57 @@
 // Command graven keeps files in a tamper-evident ledger and proves what it
 // holds.
 //
-// Data goes to standard output, talk and progress to standard error. Exit
-// codes: 0 done; 1 verification failed, or damage was found; 2 wrong use; 3 not
-// found; 4 denied; 5 unavailable: locked, full, poisoned; 6 a precondition does
-// not hold; 7 any other error.
+//	graven init                          make a store with vault "main" in ./graven-data
+//	graven put notes/today notes.txt     a receipt: seq=2 size=4 root=…
+//	graven get notes/today --at 2h       as it was two hours ago
+//	graven prove notes/today --out p     a proof of it, or of its absence
+//	graven verify p --vkey @key.txt      anywhere, without the store
+//
+// Data goes to standard output, talk and progress to standard error. Every
+// setting is a flag, a variable GRAVEN_… or a line of a TOML file (config.go).
+// Exit codes stand in exit.go.
+//
+// The command holds no rules of its own about the ledger: it turns words into
+// calls of packages local, graven and proof, and their answers into words. It
+// is run in one process by run, so that a test or the demonstration can do the
+// same.
 package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
 func main() {
-	// A second signal ends the process at once: the first may have to wait for a disk.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	// A broken pipe is an error of the write, so that the store is closed in
+	// order before the command ends without a word.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	os.Exit(run(untilSignal(context.Background()), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// signalError is why a context ended: somebody asked the process to.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string { return fmt.Sprintf("interrupted by %v", e.signal) }
+
+// code is what a shell makes of a process that a signal ended.
+func (e signalError) code() int { return 128 + int(e.signal) }
+
+// untilSignal is a context that the first interrupt or request to terminate
+// ends: a transaction under way is then finished and nothing new begun. The
+// second ends the process at once, for the first may have to wait for a disk.
+func untilSignal(parent context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		first, _ := (<-signals).(syscall.Signal)
+		cancel(signalError{first})
+		<-signals
+		os.Exit(signalError{first}.code())
+	}()
+	return ctx
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +65,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: "Verify a proof file against the log's verifier key, which must have come to you by a way that you trust.\n" +
 			"Without --subject a true proof of some other key passes too: look at what it says.",
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, argv []string) error { return a.verify(argv[0], o) },
+		RunE: func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.vkey, "vkey", "", "verifier key of the log, or @FILE that holds it")
@@ -79,7 +80,7 @@ type verifyOptions struct {
 	minSize              uint64
 }
 
-func (a *app) verify(name string, o verifyOptions) error {
+func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	if o.vkey == "" {
 		return usage("verify wants --vkey VKEY or --vkey @FILE: the key that graven key prints")
 	}
@@ -105,7 +106,7 @@ func (a *app) verify(name string, o verifyOptions) error {
 		}
 	}
 	if o.value != "" {
-		in, err := a.input([]string{o.value}, 0)
+		in, err := a.input(ctx, []string{o.value}, 0)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,11 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init [--origin ORIGIN]",
 		Short: "Make a store with its first vault",
-		Args:  args(cobra.NoArgs),
+		Long: "Make a store with its first vault (--vault, default main) in --store, which must be missing or empty, and print\n" +
+			"the log's verifier key: who is to verify needs it, by a way that both sides trust. The vault's keys lie in its\n" +
+			"folder under meta/keys; the private ones never leave it.",
+		Example: "  graven init --store /srv/ledger --origin ledger.example.com/main",
+		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			s, err := local.Create(cmd.Context(), a.conf.Store, graven.CreateOptions{Vault: a.conf.Vault, Origin: origin}, graven.Options{})
 			if err != nil {
@@ -67,16 +72,13 @@ func (a *app) vaultCommand() *cobra.Command {
 		Use:   "create NAME [--origin ORIGIN]",
 		Short: "Make another vault in the store",
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, argv []string) (err error) {
-			s, err := a.open(cmd.Context(), false)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-			if _, err := s.CreateVault(cmd.Context(), graven.CreateOptions{Vault: argv[0], Origin: origin}); err != nil {
-				return err
-			}
-			return a.welcome(cmd.Context(), s, argv[0])
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			return a.withStore(cmd.Context(), false, func(s *graven.Store) error {
+				if _, err := s.CreateVault(cmd.Context(), graven.CreateOptions{Vault: argv[0], Origin: origin}); err != nil {
+					return err
+				}
+				return a.welcome(cmd.Context(), s, argv[0])
+			})
 		},
 	}
 	create.Flags().StringVar(&origin, "origin", "", "C2SP origin of the log (default graven.local/<vault id>)")
@@ -84,20 +86,21 @@ func (a *app) vaultCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) listVaults(ctx context.Context) (err error) {
-	s, err := a.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	names, err := s.Vaults(ctx)
-	if err != nil {
-		return err
-	}
-	return a.print(names, func(w io.Writer) {
-		for _, name := range names {
-			fmt.Fprintln(w, name)
+func (a *app) listVaults(ctx context.Context) error {
+	return a.withStore(ctx, true, func(s *graven.Store) error {
+		names, err := s.Vaults(ctx)
+		if err != nil {
+			return err
 		}
+		for _, name := range names {
+			item := struct {
+				Vault string `json:"vault"`
+			}{name}
+			if err := a.print(item, func(w io.Writer) { fmt.Fprintln(w, name) }); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -115,30 +118,46 @@ func (a *app) statusCommand() *cobra.Command {
 					"keys": st.Live, "keys_ever": st.Keys, "versions": st.Versions, "artifacts": st.Artifacts,
 					"log_bytes": st.LogBytes, "block_bytes": st.BlockBytes, "time": formatTime(st.Time),
 				}
+				if why := notWritable(st); why != "" {
+					out["not_writable"] = why
+				}
 				return a.print(out, func(w io.Writer) {
 					fmt.Fprintf(w, "vault      %s  %s\norigin     %s\n", st.Name, st.Vault, st.Origin)
 					fmt.Fprintf(w, "size       %d records, commit %d, epoch %d\n", st.Size, st.Height, st.Epoch)
 					fmt.Fprintf(w, "newest     %s\nroot       %v\nstate      %v\n", formatTime(st.Time), st.Root, st.State)
 					fmt.Fprintf(w, "keys       %d now, %d ever, %d versions\n", st.Live, st.Keys, st.Versions)
 					fmt.Fprintf(w, "artifacts  %d in blocks of %s; log %s\n", st.Artifacts, formatBytes(st.BlockBytes), formatBytes(st.LogBytes))
+					if why := notWritable(st); why != "" {
+						fmt.Fprintf(w, "writing    not possible: %s\n", oneLine(why))
+					}
 				})
 			})
 		},
 	}
 }
 
+// notWritable says why a vault could not be written. That status itself opened
+// it for reading only is no reason.
+func notWritable(st graven.Status) string {
+	if st.Writable || st.Why == "it was opened for reading" {
+		return ""
+	}
+	return st.Why
+}
+
 func (a *app) keyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "key",
 		Short: "Print the vault's verifier keys: the log's first, then the cosigner's",
-		Args:  args(cobra.NoArgs),
+		Long: "Print the vault's verifier keys, one a line: the log's Ed25519 key, then the ML-DSA-44 key of its cosigner.\n" +
+			"verify wants the first. Hand it over by a way that both sides trust: everything else follows from it.",
+		Example: "  graven key >ledger.vkey\n  graven verify proof --vkey @ledger.vkey",
+		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withVault(cmd.Context(), true, func(v *graven.Vault) error {
-				return a.print(v.VKeys(), func(w io.Writer) {
-					for _, k := range v.VKeys() {
-						fmt.Fprintln(w, k)
-					}
-				})
+				keys := v.VKeys()
+				out := map[string]any{"origin": v.Origin(), "log": keys[0], "cosigners": keys[1:]}
+				return a.print(out, func(w io.Writer) { fmt.Fprintln(w, strings.Join(keys, "\n")) })
 			})
 		},
 	}
@@ -175,8 +194,8 @@ func (a *app) checkCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			// With the lock a check can recover and mend; without it, it only looks.
 			s, err := local.Open(cmd.Context(), a.conf.Store, graven.Options{})
-			if errors.Is(err, graven.ErrLocked) || code(err) == exitDenied {
-				a.talk("another process holds the store: checking what is published, mending nothing")
+			if errors.Is(err, graven.ErrLocked) || err != nil && code(err) == exitDenied {
+				a.talk("the store cannot be had for writing (%v): checking what is published, mending nothing", err)
 				s, err = a.open(cmd.Context(), true)
 			}
 			if err != nil {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,18 +17,34 @@ import (
 )
 
 // input opens FILE, or standard input for none or "-".
-func (a *app) input(argv []string, i int) (io.ReadCloser, error) {
+func (a *app) input(ctx context.Context, argv []string, i int) (io.ReadCloser, error) {
 	if len(argv) <= i || argv[i] == "-" {
-		return io.NopCloser(a.in), nil
+		if isTerminal(a.in) {
+			a.talk("Type the value; end it with Ctrl-D.")
+		}
+		return untilDone(ctx, a.in), nil
 	}
 	f, err := os.Open(argv[i])
 	if err != nil {
 		return nil, err
 	}
 	if info, err := f.Stat(); err != nil || info.IsDir() {
-		return nil, errors.Join(usage("%s is a directory; use import for trees", argv[i]), f.Close())
+		return nil, errors.Join(usage("%s is a directory; import takes trees", argv[i]), f.Close())
 	}
 	return f, nil
+}
+
+// untilDone is r until ctx ends: a read of a terminal cannot be interrupted,
+// but nobody need wait for it.
+func untilDone(ctx context.Context, r io.Reader) io.ReadCloser {
+	in, out := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
+	go func() {
+		_, err := io.Copy(out, r)
+		stop()
+		out.CloseWithError(err) // nil is the end of the input
+	}()
+	return in
 }
 
 // receipt prints what a commit returned.
@@ -42,19 +61,25 @@ func (a *app) receipt(r *graven.Receipt) error {
 	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "seq=%d size=%d root=%v\n", r.Seq, r.Size, r.Root) })
 }
 
-// commit commits a transaction and prints its receipt.
+// commit commits a transaction and prints its receipt. An interrupt does not
+// reach into a transaction that is under way.
 func (a *app) commit(ctx context.Context, v *graven.Vault, tx *graven.Tx) error {
 	tx.Actor = a.conf.Actor
-	r, err := v.Commit(ctx, tx)
+	r, err := v.Commit(context.WithoutCancel(ctx), tx)
 	if err != nil {
 		return err
 	}
 	return a.receipt(r)
 }
 
+// idFlag is the idempotency id of the verbs that write one transaction.
+func idFlag(cmd *cobra.Command, id *string) {
+	cmd.Flags().StringVar(id, "id", "", "idempotency id: the same command again gives the first receipt again, another one a conflict")
+}
+
 // stage reads a value from FILE or standard input and commits it.
-func (a *app) stage(ctx context.Context, argv []string, i int, add func(*graven.Tx, graven.Content)) error {
-	in, err := a.input(argv, i)
+func (a *app) stage(ctx context.Context, argv []string, i int, id string, add func(*graven.Tx, graven.Content)) error {
+	in, err := a.input(ctx, argv, i)
 	if err != nil {
 		return err
 	}
@@ -64,10 +89,10 @@ func (a *app) stage(ctx context.Context, argv []string, i int, add func(*graven.
 		if err != nil {
 			return err
 		}
-		tx := &graven.Tx{}
+		tx := &graven.Tx{ID: id}
 		add(tx, c)
 		if err := a.commit(ctx, v, tx); err != nil {
-			c.Discard()
+			c.Discard() // does nothing if a transaction took it
 			return err
 		}
 		return nil
@@ -75,41 +100,47 @@ func (a *app) stage(ctx context.Context, argv []string, i int, add func(*graven.
 }
 
 func (a *app) putCommand() *cobra.Command {
-	var media string
+	var media, id string
 	cmd := &cobra.Command{
 		Use:   "put KEY [FILE|-]",
 		Short: "Set a key to the bytes of a file or of standard input",
+		Long: "Set a key to the bytes of FILE, or of standard input, of any length. The value is durable and signed when the\n" +
+			"receipt seq=N size=N root=BASE64 appears: record N, the number of records and the root of the tree over them.",
+		Example: "  graven put notes/today notes.txt --type text/plain --actor alice\n  date | graven put now",
 		Args:  args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			key, err := parseKey(argv[0])
 			if err != nil {
 				return err
 			}
-			return a.stage(cmd.Context(), argv, 1, func(tx *graven.Tx, c graven.Content) {
+			return a.stage(cmd.Context(), argv, 1, id, func(tx *graven.Tx, c graven.Content) {
 				tx.Put(key, c, graven.PutOptions{Type: media})
 			})
 		},
 	}
-	cmd.Flags().StringVar(&media, "type", "", "media type of the value")
+	cmd.Flags().StringVar(&media, "type", "", "media type of the value, up to 255 bytes")
+	idFlag(cmd, &id)
 	return cmd
 }
 
 func (a *app) appendCommand() *cobra.Command {
-	var media string
+	var media, id string
 	cmd := &cobra.Command{
 		Use:   "append [FILE|-]",
 		Short: "Record bytes without a key",
 		Args:  args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
-			return a.stage(cmd.Context(), argv, 0, func(tx *graven.Tx, c graven.Content) { tx.Append(c, media) })
+			return a.stage(cmd.Context(), argv, 0, id, func(tx *graven.Tx, c graven.Content) { tx.Append(c, media) })
 		},
 	}
-	cmd.Flags().StringVar(&media, "type", "", "media type of the value")
+	cmd.Flags().StringVar(&media, "type", "", "media type of the value, up to 255 bytes")
+	idFlag(cmd, &id)
 	return cmd
 }
 
 func (a *app) deleteCommand() *cobra.Command {
 	var ifExists bool
+	var id string
 	cmd := &cobra.Command{
 		Use:   "delete KEY [--if-exists]",
 		Short: "End the life of a key; its history stays",
@@ -120,19 +151,20 @@ func (a *app) deleteCommand() *cobra.Command {
 				return err
 			}
 			return a.withVault(cmd.Context(), false, func(v *graven.Vault) error {
-				if ifExists {
+				if ifExists && id == "" {
 					if _, err := v.View().Get(key); errors.Is(err, graven.ErrNotFound) {
 						a.talk("%s is absent: nothing to delete", formatKey(key))
 						return nil
 					}
 				}
-				tx := &graven.Tx{}
+				tx := &graven.Tx{ID: id}
 				tx.Delete(key, graven.DeleteOptions{AllowAbsent: ifExists})
 				return a.commit(cmd.Context(), v, tx)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "do nothing if the key is absent")
+	idFlag(cmd, &id)
 	return cmd
 }
 
@@ -141,6 +173,9 @@ func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get KEY [--at AT] [--out FILE]",
 		Short: "Write a key's value, now or as it was, to standard output or a file",
+		Long: "Write a key's value. Every byte is hashed again before it is written: damaged bytes never come out, and the\n" +
+			"command then exits with 1. --out leaves a whole file or none; standard output may hold the part before the damage.",
+		Example: "  graven get notes/today\n  graven get notes/today --at 2d --out notes.txt",
 		Args:  args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			key, err := parseKey(argv[0])
@@ -156,13 +191,7 @@ func (a *app) getCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if out != "" {
-					return writeFile(out, val)
-				}
-				if n, err := val.WriteTo(a.out); err != nil {
-					return fmt.Errorf("after %d of %d bytes: %w", n, val.Size(), err)
-				}
-				return nil
+				return a.value(w, e, val, out)
 			})
 		},
 	}
@@ -171,28 +200,81 @@ func (a *app) getCommand() *cobra.Command {
 	return cmd
 }
 
+// value writes a value to a file or to standard output. As JSON it is the entry,
+// and the bytes in base64 unless they go to a file.
+func (a *app) value(w *graven.View, e graven.Entry, val *graven.Value, out string) error {
+	item, err := describe(w, e)
+	if err != nil {
+		return err
+	}
+	switch {
+	case out != "":
+		if err := writeFile(out, val); err != nil {
+			return fmt.Errorf("key %s: nothing was written: %w", item.Key, err)
+		}
+		if a.json() {
+			return a.print(item, nil)
+		}
+		return nil
+	case a.json():
+		head, err := json.Marshal(item)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(a.out, `%s,"bytes":"`, strings.TrimSuffix(string(head), "}")); err != nil {
+			return err
+		}
+		to := base64.NewEncoder(base64.StdEncoding, a.out)
+		if n, err := val.WriteTo(to); err != nil {
+			return fmt.Errorf("key %s: the output is incomplete, %d of %d bytes: %w", item.Key, n, val.Size(), err)
+		}
+		_, err = io.WriteString(a.out, "\"}\n")
+		return errors.Join(to.Close(), err)
+	}
+	if n, err := val.WriteTo(a.out); err != nil {
+		return fmt.Errorf("key %s: the output is incomplete, %d of %d bytes: %w", item.Key, n, val.Size(), err)
+	}
+	return nil
+}
+
 func atFlag(cmd *cobra.Command, at *string) {
 	cmd.Flags().StringVar(at, "at", "", "as it was: a seq, a time, a date (its end in UTC), or how long ago (2h)")
 }
 
 // listed is an entry as JSON.
 type listed struct {
-	Key   string    `json:"key"`
-	Seq   uint64    `json:"seq"`
-	N     uint64    `json:"n"`
-	Value record.ID `json:"-"`
-	ID    string    `json:"value"`
-	Size  uint64    `json:"size"`
-	Type  string    `json:"type,omitempty"`
+	Key  string `json:"key"`
+	Seq  uint64 `json:"seq"`
+	N    uint64 `json:"n"`
+	Time string `json:"time"`
+	ID   string `json:"value"`
+	Size uint64 `json:"size"`
+	Type string `json:"type,omitempty"`
+}
+
+// describe is an entry with the time of its record.
+func describe(w *graven.View, e graven.Entry) (listed, error) {
+	line, err := w.Record(e.Seq)
+	if err != nil {
+		return listed{}, err
+	}
+	f, err := record.ParseFrame(line)
+	if err != nil {
+		return listed{}, fmt.Errorf("record %d: %w: %w", e.Seq, graven.ErrDamaged, err)
+	}
+	return listed{Key: formatKey(e.Key), Seq: e.Seq, N: e.N, Time: formatTime(f.Time), ID: e.Value.String(), Size: e.Size, Type: e.Type}, nil
 }
 
 func (a *app) listCommand() *cobra.Command {
 	var at string
 	var limit int
-	var reverse bool
+	var reverse, long bool
 	cmd := &cobra.Command{
 		Use:   "list [PREFIX] [--at AT] [--limit N] [--reverse]",
 		Short: "List keys in byte order",
+		Long: "List the keys that begin with PREFIX, in byte order, one a line. With --long each line is the seq of the key's\n" +
+			"newest record, its version, its size, that record's time, and the key.",
+		Example: "  graven list notes/ --long\n  graven list --at 2026-11-21 --reverse --limit 10",
 		Args:  args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			q := graven.Query{Limit: limit, Reverse: reverse}
@@ -213,9 +295,18 @@ func (a *app) listCommand() *cobra.Command {
 					if err != nil {
 						return err
 					}
-					item := listed{Key: formatKey(e.Key), Seq: e.Seq, N: e.N, ID: e.Value.String(), Size: e.Size, Type: e.Type}
+					if !long && !a.json() {
+						if _, err := fmt.Fprintln(a.out, formatKey(e.Key)); err != nil {
+							return err
+						}
+						continue
+					}
+					item, err := describe(w, e)
+					if err != nil {
+						return err
+					}
 					if err := a.print(item, func(o io.Writer) {
-						fmt.Fprintf(o, "%s\n", item.Key)
+						fmt.Fprintf(o, "%-8d %-4d %10d  %s  %s\n", item.Seq, item.N, item.Size, item.Time, item.Key)
 					}); err != nil {
 						return err
 					}
@@ -227,5 +318,6 @@ func (a *app) listCommand() *cobra.Command {
 	atFlag(cmd, &at)
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
 	cmd.Flags().BoolVar(&reverse, "reverse", false, "from the last key down")
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "with seq, version, size and time")
 	return cmd
 }

@@ -49,7 +49,7 @@ func (s *Store) CheckOpen(class string, number uint64, count int, report func(*D
 // Callers hold mu.
 func entriesOf(c *class, source uint32) []Entry {
 	var list []Entry
-	for id, ref := range c.artifacts {
+	for id, ref := range c.artifacts.all() {
 		if ref.file == source {
 			list = append(list, Entry{ID: id, Offset: ref.off, Size: int64(ref.size)})
 		}

@@ -137,10 +137,10 @@ func FuzzSealed(f *testing.F) {
 		}
 		known := map[record.ID]Ref{}
 		for _, c := range s.classes {
-			for id, ref := range c.artifacts {
+			for id, ref := range c.artifacts.all() {
 				known[id] = ref
 			}
-			for id, ref := range c.chunks {
+			for id, ref := range c.chunks.all() {
 				known[id] = ref
 			}
 		}

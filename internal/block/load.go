@@ -129,7 +129,7 @@ func (s *Store) checkFrame(c *class, e Entry, seen map[record.ID]struct{}) error
 		return &syntaxError{what: "frame", offset: e.start(), wanted: fmt.Sprintf("at most %d bytes", maxArtifact), got: fmt.Sprint(e.Size)}
 	}
 	s.mu.RLock()
-	_, there := c.artifacts[e.ID]
+	there := c.artifacts.has(e.ID)
 	s.mu.RUnlock()
 	if _, twice := seen[e.ID]; twice || there {
 		return &syntaxError{what: "frame", offset: e.start(), wanted: "an artifact that the class does not have yet", got: e.ID.String()}

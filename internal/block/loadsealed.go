@@ -73,13 +73,13 @@ func (s *Store) loadSealed(rec record.Block) error {
 		s.chunked[rec.ID] = rec
 	}
 	for _, e := range entries {
-		if _, there := into[e.ID]; there {
+		if into.has(e.ID) {
 			if damage == nil && rec.Number != nil {
 				damage = &Damage{File: s.files.path(name), Offset: e.start(), What: "frame", ID: e.ID, Wanted: "an artifact that the class does not have yet", Got: "one that it has"}
 			}
 			continue
 		}
-		into[e.ID] = Ref{file: source, size: uint32(e.Size), off: e.Offset}
+		into.put(e.ID, Ref{file: source, size: uint32(e.Size), off: e.Offset})
 	}
 	return damage
 }

@@ -20,8 +20,7 @@ func (s *Store) Lookup(class string, id record.ID) (Ref, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if c := s.classes[class]; c != nil {
-		ref, ok := c.artifacts[id]
-		return ref, ok
+		return c.artifacts.get(id)
 	}
 	return Ref{}, false
 }
@@ -31,7 +30,7 @@ func (s *Store) LookupAny(id record.ID) (Ref, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, c := range s.classes {
-		if ref, ok := c.artifacts[id]; ok {
+		if ref, ok := c.artifacts.get(id); ok {
 			return ref, true
 		}
 	}
@@ -41,7 +40,7 @@ func (s *Store) LookupAny(id record.ID) (Ref, bool) {
 // lookupChunk finds an artifact in the chunk blocks. Callers hold mu.
 func (s *Store) lookupChunk(id record.ID) (Ref, bool) {
 	for _, c := range s.classes {
-		if ref, ok := c.chunks[id]; ok {
+		if ref, ok := c.chunks.get(id); ok {
 			return ref, true
 		}
 	}
@@ -117,7 +116,7 @@ func (s *Store) Stats() (artifacts uint64, bytes int64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, c := range s.classes {
-		artifacts += uint64(len(c.artifacts))
+		artifacts += uint64(c.artifacts.size())
 		for _, b := range c.open {
 			bytes += b.size
 		}

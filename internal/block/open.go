@@ -211,8 +211,7 @@ func (s *Store) checkNew(sec section) error {
 	seen := make(map[record.ID]struct{}, len(sec.entries))
 	for _, e := range sec.entries {
 		_, twice := seen[e.ID]
-		_, there := c.artifacts[e.ID]
-		if twice || there {
+		if twice || c.artifacts.has(e.ID) {
 			return invalid("artifact %v is already in a block of class %s", e.ID, sec.class)
 		}
 		seen[e.ID] = struct{}{}
@@ -227,7 +226,7 @@ func (s *Store) register(b *openBlock, sec section) {
 	c := s.classes[sec.class]
 	for _, e := range sec.entries {
 		if e.end() > b.size {
-			c.artifacts[e.ID] = Ref{file: b.source, size: uint32(e.Size), off: e.Offset}
+			c.artifacts.put(e.ID, Ref{file: b.source, size: uint32(e.Size), off: e.Offset})
 			b.count++
 			b.size = e.end()
 		}

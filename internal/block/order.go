@@ -142,8 +142,8 @@ func (s *Store) loadRest(class string, number uint64) error {
 			return nil // the end, or a tear
 		}
 		s.mu.Lock()
-		if _, there := c.artifacts[e.ID]; !there {
-			c.artifacts[e.ID] = Ref{file: at, size: uint32(e.Size), off: e.Offset}
+		if !c.artifacts.has(e.ID) {
+			c.artifacts.put(e.ID, Ref{file: at, size: uint32(e.Size), off: e.Offset})
 		}
 		s.mu.Unlock()
 	}
@@ -155,7 +155,7 @@ func (s *Store) holder(class string, id record.ID) (number uint64, open, ok bool
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	c := s.lookupClass(class)
-	ref, ok := c.artifacts[id]
+	ref, ok := c.artifacts.get(id)
 	if !ok {
 		return 0, false, false
 	}

@@ -39,7 +39,7 @@ func (s *Store) moved(ref Ref, id record.ID) (Ref, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, c := range s.classes {
-		now, ok := c.artifacts[id]
+		now, ok := c.artifacts.get(id)
 		if ok && now.file > ref.file && now.off != ref.off && s.movedOut(c, ref) {
 			return now, true
 		}

@@ -155,7 +155,7 @@ func (s *Store) replaceable(b *openBlock, sec section, movedFrom uint32) error {
 	c := s.classes[b.class]
 	for _, e := range sec.entries {
 		place := Ref{file: b.source, size: uint32(e.Size), off: e.Offset}
-		ref, ok := c.artifacts[e.ID]
+		ref, ok := c.artifacts.get(e.ID)
 		switch {
 		case ok && ref == place, ok && ref.file == movedFrom, !ok && e.start() >= b.size:
 		case !ok && e.end() <= b.size && rename(c, place, e.ID):
@@ -169,14 +169,13 @@ func (s *Store) replaceable(b *openBlock, sec section, movedFrom uint32) error {
 
 // rename gives the artifact at a place another id; false if there is none.
 func rename(c *class, place Ref, id record.ID) bool {
-	for old, ref := range c.artifacts {
-		if ref == place {
-			delete(c.artifacts, old)
-			c.artifacts[id] = place
-			return true
-		}
+	before := c.artifacts.size()
+	c.artifacts.keep(func(_ record.ID, ref Ref) bool { return ref != place })
+	if c.artifacts.size() == before {
+		return false
 	}
-	return false
+	c.artifacts.put(id, place)
+	return true
 }
 
 // classOf returns the class of an open block.

@@ -3,6 +3,8 @@ package block
 import (
 	"fmt"
 	"slices"
+
+	"graven/record"
 )
 
 // section is a run of frames and where it belongs: behind what the block holds,
@@ -108,9 +110,5 @@ func (s *Store) lookupClass(name string) *class {
 
 // forget takes all artifacts of one file out of a class. Callers hold mu.
 func forget(c *class, source uint32) {
-	for id, ref := range c.artifacts {
-		if ref.file == source {
-			delete(c.artifacts, id)
-		}
-	}
+	c.artifacts.keep(func(_ record.ID, ref Ref) bool { return ref.file != source })
 }

@@ -42,8 +42,8 @@ type Store struct {
 // was not loaded; artifacts holds exactly the artifacts of open and sealed.
 type class struct {
 	name      string
-	artifacts map[record.ID]Ref // of numbered blocks
-	chunks    map[record.ID]Ref // of chunk blocks
+	artifacts *catalog // of numbered blocks
+	chunks    *catalog // of chunk blocks
 	open      map[uint64]*openBlock
 	sealed    map[uint64]sealedBlock
 	found     map[uint64]bool // open files that Open met and nothing has loaded yet
@@ -126,8 +126,8 @@ func (s *Store) class(name string) *class {
 	if c == nil {
 		c = &class{
 			name:      name,
-			artifacts: map[record.ID]Ref{},
-			chunks:    map[record.ID]Ref{},
+			artifacts: newCatalog(),
+			chunks:    newCatalog(),
 			open:      map[uint64]*openBlock{},
 			sealed:    map[uint64]sealedBlock{},
 			found:     map[uint64]bool{},

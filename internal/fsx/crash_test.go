@@ -457,8 +457,10 @@ func TestCrashStatesAreIndependent(t *testing.T) {
 		if err != nil || s.Disk == first {
 			continue
 		}
-		_, err = f.WriteAt(bytes.Repeat([]byte("!"), 4000), 0)
+		_, err = f.WriteAt([]byte("!"), 9) // within what is there
 		check(t, err)
+		check(t, f.Truncate(20))
+		check(t, f.Truncate(4000))
 	}
 	for _, d := range []*fsx.Mem{m, first} {
 		if got, _ := (toy{}).recover(d); !slices.EqualFunc(got, want, bytes.Equal) {

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -310,13 +313,17 @@ func TestFoldersAreSyncedOnce(t *testing.T) {
 func TestFailedFolderSync(t *testing.T) {
 	m := NewMem()
 	m.Record()
-	fail := true
+	fail := false
 	d := NewDir(Fault(m, func(c Call) error {
 		if fail && c.Op == "syncdir" && c.Name == "tile" {
 			return ErrIO
 		}
 		return nil
 	}), VaultRules())
+	if err := d.PublishBytes("tile/1/000", nil); err != nil { // one that works
+		t.Fatal(err)
+	}
+	fail = true
 	if err := d.PublishBytes("tile/0/000", nil); !errors.Is(err, ErrIO) {
 		t.Fatal(err)
 	}
@@ -330,4 +337,43 @@ func TestFailedFolderSync(t *testing.T) {
 			t.Fatalf("%v: %s", err, s.Desc)
 		}
 	}
+}
+
+// slow is a disk whose first sync of the folder "tile" waits.
+type slow struct {
+	*Mem
+	begun, goOn chan struct{}
+	done        atomic.Bool
+}
+
+func (s *slow) SyncDir(name string) error {
+	if name == "tile" && !s.done.Load() {
+		close(s.begun)
+		<-s.goOn
+		s.done.Store(true)
+	}
+	return s.Mem.SyncDir(name)
+}
+
+// Who meets a folder that another call has made, and not yet synced, waits.
+func TestFolderInTheMaking(t *testing.T) {
+	s := &slow{Mem: NewMem(), begun: make(chan struct{}), goOn: make(chan struct{})}
+	d := NewDir(s, VaultRules())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := d.MakeFolder("tile/0"); err != nil {
+			t.Error(err)
+		}
+	})
+	<-s.begun
+	wg.Go(func() {
+		if err := d.MakeFolder("tile/0"); err != nil || !s.done.Load() {
+			t.Errorf("went on before the folder was synced: %v", err)
+		}
+	})
+	for range 1000 {
+		runtime.Gosched() // time enough to go on, if nothing holds it
+	}
+	close(s.goOn)
+	wg.Wait()
 }

@@ -425,3 +425,26 @@ func TestReserve(t *testing.T) {
 		t.Errorf("got %s\nwanted like %s", got, want)
 	}
 }
+
+// TestOnDisk writes, recovers and reads a log on a real file system.
+func TestOnDisk(t *testing.T) {
+	for _, opts := range limits {
+		d := tempDisk(t)
+		groups := makeGroups(opts, 24)
+		l := open(t, d, opts)
+		for _, g := range groups[:16] {
+			must(t, l.appendGroup(g))
+		}
+		must(t, l.Sync())
+		must(t, l.Close())
+		l, err := recoverLog(d, opts, groups[:20], 9)
+		must(t, err)
+		for _, g := range groups[20:] {
+			must(t, l.appendGroup(g))
+		}
+		must(t, l.Sync())
+		must(t, readBack(l, groups))
+		must(t, l.Close())
+		must(t, sameFiles(files(t, d), groups))
+	}
+}

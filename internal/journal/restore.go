@@ -159,8 +159,10 @@ func (l *Log) conflict(w *writer, at Pos, seq uint64, lines []byte, lengths []in
 		}
 		old := there[off:]
 		old = old[:bytes.IndexByte(old, '\n')+1]
-		if len(old) > 0 && !bytes.Equal(old, lines[off:off+length]) && isRecord(old[:len(old)-1], seq+uint64(i)) {
-			return fmt.Errorf("%s: offset %d: %w: seq %d was to be %.80q, there is %.300q", l.path(Name(at.File)), at.Offset+int64(off), ErrConflict, seq+uint64(i), lines[off:off+length], old)
+		// What begins with our line and goes on has lost only the newline.
+		ours := bytes.HasPrefix(old, lines[off:off+length-1])
+		if len(old) > 0 && !ours && isRecord(old[:len(old)-1], seq+uint64(i)) {
+			return fmt.Errorf("%s: offset %d: %w: seq %d was to be %.80q, there is %.80q", l.path(Name(at.File)), at.Offset+int64(off), ErrConflict, seq+uint64(i), lines[off:off+length], old)
 		}
 		off += length
 	}

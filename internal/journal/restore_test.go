@@ -50,11 +50,7 @@ func TestRestoreOverRemains(t *testing.T) {
 	all := files(t, full)
 	const from = 9
 	last := Name(groups[11].at.File)
-	step := 1
-	if testing.Short() {
-		step = 17
-	}
-	for n := 0; n < len(all[last]); n += step {
+	for n := 0; n < len(all[last]); n += 5 {
 		if groups[from].at.File == groups[11].at.File && int64(n) < groups[from].at.Offset {
 			continue // this much is synced
 		}

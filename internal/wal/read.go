@@ -92,6 +92,9 @@ func (w *WAL) Read(fn func(Group) error) (Report, error) {
 	if err := w.usable(); err != nil {
 		return Report{}, err
 	}
+	if fn == nil {
+		fn = func(Group) error { return nil } // only the report is wanted
+	}
 	sources, err := w.survey()
 	if err != nil {
 		return Report{}, err

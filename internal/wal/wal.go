@@ -134,24 +134,6 @@ type pending struct {
 	bytes  int64
 }
 
-// file is a file that may be written.
-//
-// Invariant: if not free, the frames [0, end) are synced, but for the last one
-// while the log is unsynced.
-type file struct {
-	name       string
-	f          fsx.File
-	size       int64  // room for frames; a multiple of pageBytes
-	free       bool   // marked by its length
-	filled     bool   // every page was written once, so an append takes no new room
-	bad        bool   // its first frame is none, and no zeros
-	generation uint64 // of its newest frames; 0: none
-	salt       uint64
-	frames     int    // of this generation
-	end        int64  // behind the last of them
-	last       uint64 // height of the last of them
-}
-
 // Open opens the log in a folder, which need not exist. It changes nothing. It
 // looks at the first frame of each file and returns an error for what is not
 // this vault's log: ErrForeignFile, ErrForeignVault, ErrMissing, ErrLength,
@@ -237,9 +219,6 @@ func (w *WAL) usable() error {
 func (w *WAL) path(name string) string { return path.Join(w.dir.Path(), name) }
 
 func fileName(number int) string { return fmt.Sprintf("wal-%08d", number) }
-
-// maxFiles bounds the numbers that a name has room for.
-const maxFiles = 100_000_000
 
 // roundUp returns the least multiple of pageBytes that is at least n.
 func roundUp(n int64) int64 { return (n + pageBytes - 1) / pageBytes * pageBytes }

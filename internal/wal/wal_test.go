@@ -319,3 +319,70 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestOtherGroupOfSameHeight drops a torn group and writes another one of the
+// same height; the first must not come back when the second is torn in its turn.
+func TestOtherGroupOfSameHeight(t *testing.T) {
+	d := fsx.NewMem()
+	opts := options(4096)
+	w := start(t, folder(d), opts)
+	for h := range uint64(4) {
+		mustPut(t, w, makeGroup(h, 500))
+	}
+	end := w.cur.end
+	w.Close()
+	tear := func(name string, at int64) {
+		data := content(t, d, name)
+		data[at] ^= 1
+		rewrite(t, d, name, data)
+	}
+	tear("wal-00000000", end-1) // group 3 is torn; the recovery drops it
+	w = start(t, folder(d), opts)
+	for h := uint64(3); h < 6; h++ {
+		mustPut(t, w, makeGroup(h, 900))
+	}
+	name, end := w.cur.name, w.cur.end
+	w.Close()
+	tear("wal-00000000", end-1) // what was group 3 is as it was
+	groups, report, err := read(folder(d), opts)
+	if err != nil || report.Torn != nil || report.Damage != nil || report.First != 3 || report.Last != 5 {
+		t.Fatalf("%+v %v", report, err)
+	}
+	if err := same(groups, func(uint64) int { return 900 }); err != nil {
+		t.Fatal(err)
+	}
+	tear(name, end-1)
+	if groups, report, err = read(folder(d), opts); err != nil || report.Torn == nil || report.Torn.Height != 5 || report.Last != 4 {
+		t.Fatalf("%+v %v", report, err)
+	}
+	if err := same(groups, func(uint64) int { return 900 }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOnDisk runs a few lives of a log on a real file system.
+func TestOnDisk(t *testing.T) {
+	d := tempDisk(t)
+	opts := options(8192)
+	size := func(h uint64) int { return int(h%5) * 900 }
+	for life := range uint64(4) {
+		w := start(t, folder(d), opts)
+		for i := range uint64(12) {
+			h := 12*life + i
+			mustPut(t, w, makeGroup(h, size(h)))
+			if i > 3 {
+				w.Forget(h - 3)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		groups, report, err := read(folder(d), opts)
+		if err != nil || report.Torn != nil || report.Damage != nil || report.Last != 12*life+11 || report.First > 12*life+9 {
+			t.Fatalf("%+v %v", report, err)
+		}
+		if err := same(groups, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
