@@ -87,9 +87,8 @@ func (c *checker) openFirst(s *Store, name string) {
 		if err = v.Publish(); errors.Is(err, ErrReadOnly) {
 			err = nil
 		}
-		for _, found := range v.found {
-			c.report.Notes = append(c.report.Notes, found)
-		}
+		c.report.Notes = append(c.report.Notes, v.found...)
+		c.report.Findings = append(c.report.Findings, v.mended...)
 	}
 	if err != nil {
 		c.find("", -1, "the vault does not open: %v", err)

@@ -183,19 +183,16 @@ func (l *logChecker) commit(c *record.Commit, seq uint64, at journal.Pos) {
 	// A commit line is not covered by its own sums: where it disagrees with its
 	// tile and with the log before it, it is the one that changed.
 	it := l.group[last]
-	l.grow(it, it.hasTile && it.tile != it.leaf && (!whole || rootWrong), seq)
-	l.prev = it.leaf
-	if it.hasTile {
-		l.prev = it.tile
-	}
+	l.prev = l.grow(it, !whole || rootWrong, seq)
 	l.height++
 	l.size = seq + 1
 	l.commits = append(l.commits, commitAt{seq: seq, at: at, state: c.State})
 	l.begin()
 }
 
-// grow lets the tree take a leaf: the tile's if the line is bad and the tile has one.
-func (l *logChecker) grow(it lineAt, bad bool, seq uint64) {
+// grow lets the tree take a leaf: the tile's if the line is bad and the tile
+// has one. It returns the leaf.
+func (l *logChecker) grow(it lineAt, bad bool, seq uint64) merkle.Hash {
 	leaf := it.leaf
 	if bad && it.hasTile && it.tile != it.leaf {
 		leaf = it.tile
@@ -204,6 +201,7 @@ func (l *logChecker) grow(it lineAt, bad bool, seq uint64) {
 	}
 	l.tree.Append(leaf)
 	l.leaves = append(l.leaves, leaf)
+	return leaf
 }
 
 // badGroup reports a group whose lines are not those of its commit. The lines

@@ -1,8 +1,10 @@
 package graven
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
@@ -110,10 +112,32 @@ func (c *checker) checkBlocks() error {
 	if !c.opts.Quick {
 		v.blocks.CheckHealed(damage)
 	}
-	v.blocks.CheckNames(damage, func(record.ID) {})
+	v.blocks.CheckNames(damage, func(id record.ID) { c.checkUnnamed(id) })
 	artifacts, _ := v.blocks.Stats()
 	c.report.Artifacts = artifacts
 	return c.ctx.Err()
+}
+
+// checkUnnamed verifies a sealed block that no record names yet: its name is
+// its hash.
+func (c *checker) checkUnnamed(id record.ID) {
+	name := "blocks/sealed/" + id.Hex()[:2] + "/" + id.Hex() + ".blk"
+	f, err := c.dir.Open(name)
+	if err != nil {
+		c.find(name, -1, "%v", err)
+		return
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err := f.Size()
+	if err == nil {
+		_, err = io.Copy(h, io.NewSectionReader(f, 0, size))
+	}
+	if err != nil {
+		c.find(name, -1, "%v", err)
+	} else if got := record.ID(h.Sum(nil)); got != id {
+		c.find(name, -1, "its SHA-256 is %v, which is not its name", got)
+	}
 }
 
 // checkState replays the transactions and holds the state root of every commit

@@ -261,6 +261,9 @@ func (v *Vault) finishOrder(order *block.Order) error {
 			return err
 		}
 		v.note("%d bytes of %s behind what the log mentions were cut off", len(b), file)
+		if !v.restoring { // no crash explains them
+			v.mended = append(v.mended, Finding{File: file, Offset: offset, What: fmt.Sprintf("%d bytes behind what the log mentions; they were cut off", len(b)), Mended: true})
+		}
 		return v.setAside("blocks", b)
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"graven/internal/block"
 	"graven/internal/fsx"
 	"graven/record"
 )
@@ -96,10 +97,16 @@ func (v *Vault) sealFull() error {
 			continue
 		}
 		rec, err := v.blocks.Seal(open.Class, open.Number, open.Count)
+		v.sealing[open] = true
+		if errors.Is(err, block.ErrDamaged) {
+			// Rot is not a failed write: the block stays open as it is, its
+			// damaged artifact is refused when it is read, check names it.
+			v.opts.Logger.Error("a full block is damaged and is not sealed", "vault", v.name, "class", open.Class, "number", open.Number, "err", err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		v.sealing[open] = true
 		v.sealsMu.Lock()
 		v.seals = append(v.seals, rec)
 		v.sealsMu.Unlock()

@@ -38,6 +38,7 @@ type Vault struct {
 	vkeys     []string        // fixed: log, cosigner
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	found     []string        // fixed: what the open met and did, in plain words
+	mended    []Finding       // fixed: damage of derived bytes that the open met and mended
 	restoring bool            // fixed: the open writes the WAL's groups again
 	signer    signer          // fixed: nil if read-only
 
@@ -293,7 +294,7 @@ func (v *Vault) damaged(err error) error {
 
 // wrapDamage marks the rooms' reports of damage as [ErrDamaged].
 func wrapDamage(err error) error {
-	if errors.Is(err, block.ErrDamaged) || errors.Is(err, tilestore.ErrDamaged) || errors.Is(err, journal.ErrDamaged) {
+	if errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrMissing) || errors.Is(err, block.ErrNotFound) || errors.Is(err, tilestore.ErrDamaged) || errors.Is(err, journal.ErrDamaged) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err

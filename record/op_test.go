@@ -182,6 +182,7 @@ func TestWideRefuses(t *testing.T) {
 		{"one key twice", line + "\n" + line + "\n", false},
 		{"condition last", line + "\n" + `{"op":"if","since":1}` + "\n", false},
 		{"an op of no kind", `{"op":"get"}` + "\n", false},
+		{"too many lines", strings.Repeat(`{"op":"x"}`+"\n", MaxOps+1), true},
 	}
 	for _, tc := range tests {
 		w, err := NewWide([]byte(tc.artifact))

@@ -45,7 +45,7 @@ type goldenProof struct {
 	Claim string   `json:"claim"`          // present, deleted, absent or empty
 	Leaf  []byte   `json:"leaf,omitempty"` // of another key
 	Path  []byte   `json:"path"`           // null: there is none
-	Other []string `json:"other"` // other spaces' lines
+	Other []string `json:"other"`          // other spaces' lines
 }
 
 type goldenRefusal struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,47 +20,77 @@ func (a *app) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export DIR [--prefix P] [--at AT]",
 		Short: "Write every value under a prefix to a file, now or as it was",
-		Long: "Write the value of every key that begins with P to DIR, under the key without P. Keys that cannot be\n" +
-			"names of files below DIR are listed as skipped, and the command then exits with 7.",
-		Args: args(cobra.ExactArgs(1)),
+		Long: "Write the value of every key that begins with P to a file below DIR, under the key without P. Each file appears\n" +
+			"whole or not at all; files that are there already are replaced, others left alone. Keys that cannot be the\n" +
+			"name of a file below DIR, or of which one is both a file and a folder, are listed as skipped, and the exit\n" +
+			"code is then 7. Damaged values are listed and not written; the exit code is then 1.",
+		Example: "  graven export /tmp/then --prefix documents/ --at 2026-11-21",
+		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
+			start, err := parsePrefix(prefix)
+			if err != nil {
+				return err
+			}
 			return a.withView(cmd.Context(), at, func(w *graven.View) error {
-				ex := &exporter{a: a, ctx: cmd.Context(), w: w, dir: argv[0], prefix: []byte(prefix)}
-				return ex.run()
+				ex := &exporter{a: a, ctx: cmd.Context(), w: w, prefix: start}
+				return ex.run(argv[0])
 			})
 		},
 	}
 	atFlag(cmd, &at)
-	cmd.Flags().StringVar(&prefix, "prefix", "", "what keys begin with")
+	prefixFlag(cmd, &prefix)
 	return cmd
 }
 
 // exporter is one export under way.
 type exporter struct {
-	a       *app
-	ctx     context.Context
-	w       *graven.View
-	dir     string
-	prefix  []byte
-	root    *os.Root // nothing outside the directory can be written
-	written int
+	a      *app
+	ctx    context.Context
+	w      *graven.View
+	prefix []byte
+	root   *os.Root // nothing outside the directory can be written, whatever a key says
+
+	files   int
+	bytes   int64
 	skipped int
+	damaged int
 }
 
-func (ex *exporter) run() (err error) {
-	if err := os.MkdirAll(ex.dir, 0o755); err != nil {
+func (ex *exporter) run(dir string) (err error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	if ex.root, err = os.OpenRoot(ex.dir); err != nil {
+	if ex.root, err = os.OpenRoot(dir); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ex.root.Close()) }()
+	if err := ex.all(); err != nil {
+		return err
+	}
+	out := map[string]any{"files": ex.files, "bytes": ex.bytes, "skipped": ex.skipped, "damaged": ex.damaged, "seq": ex.w.Seq()}
+	if err := ex.a.print(out, func(w io.Writer) {
+		fmt.Fprintf(w, "files=%d bytes=%d skipped=%d damaged=%d seq=%d\n", ex.files, ex.bytes, ex.skipped, ex.damaged, ex.w.Seq())
+	}); err != nil {
+		return err
+	}
+	switch {
+	case ex.damaged > 0:
+		return fmt.Errorf("%w: %d values were not written; they are listed above", errDamage, ex.damaged)
+	case ex.skipped > 0:
+		return fmt.Errorf("%d keys could not be written as files; they are listed above", ex.skipped)
+	}
+	return nil
+}
+
+func (ex *exporter) all() error {
+	query := graven.Query{Prefix: ex.prefix}
 	total, done := int64(0), int64(0)
-	for e := range ex.w.List(graven.Query{Prefix: ex.prefix}) {
+	for e := range ex.w.List(query) {
 		total += int64(e.Size)
 	}
 	p := ex.a.newProgress("exported")
-	for e, err := range ex.w.List(graven.Query{Prefix: ex.prefix}) {
+	defer p.end()
+	for e, err := range ex.w.List(query) {
 		if err == nil {
 			err = ex.ctx.Err()
 		}
@@ -67,43 +98,52 @@ func (ex *exporter) run() (err error) {
 			err = ex.file(e)
 		}
 		if err != nil {
-			p.end()
 			return err
 		}
 		done += int64(e.Size)
-		p.show(ex.written, done, total)
-	}
-	p.end()
-	ex.a.talk("exported %d files, %d skipped", ex.written, ex.skipped)
-	if ex.skipped > 0 {
-		return fmt.Errorf("%d keys could not be written as files; they are listed above", ex.skipped)
+		p.show(ex.files, done, total)
 	}
 	return nil
 }
 
-// file writes one value. A key that cannot be a file is listed and left out.
+// file writes one value. A key that cannot be a file is listed and left out,
+// and so is a damaged value.
 func (ex *exporter) file(e graven.Entry) error {
 	name := string(bytes.TrimPrefix(e.Key, ex.prefix))
 	if why := badName(name); why != "" {
 		ex.skip(e, why)
 		return nil
 	}
-	val, err := ex.w.Value(e)
-	if err != nil {
-		return err
-	}
-	if dir := filepath.Dir(name); dir != "." {
-		if err := ex.root.MkdirAll(dir, 0o755); err != nil {
-			ex.skip(e, err.Error())
-			return nil
-		}
-	}
-	if info, err := ex.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		ex.skip(e, "something that is no regular file has its name")
+	if err := ex.root.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		ex.skip(e, fmt.Sprintf("its folder cannot be made: %v", err))
 		return nil
 	}
-	temp := filepath.Join(filepath.Dir(name), ".graven-export")
-	f, err := ex.root.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if info, err := ex.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		ex.skip(e, "its name is taken by something that is not a regular file")
+		return nil
+	}
+	val, err := ex.w.Value(e)
+	if err == nil {
+		err = ex.write(name, val)
+	}
+	if errors.Is(err, graven.ErrDamaged) {
+		ex.damaged++
+		ex.a.talk("damaged %s: %s", formatKey(e.Key), oneLine(err.Error()))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("key %s: %w", formatKey(e.Key), err)
+	}
+	ex.files++
+	ex.bytes += int64(e.Size)
+	return nil
+}
+
+// write writes a file beside its name and renames it.
+func (ex *exporter) write(name string, val *graven.Value) error {
+	f, temp, err := createBeside(name, func(temp string) (*os.File, error) {
+		return ex.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	})
 	if err != nil {
 		return err
 	}
@@ -112,18 +152,17 @@ func (ex *exporter) file(e graven.Entry) error {
 		err = ex.root.Rename(temp, name)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("key %s: %w", formatKey(e.Key), err), ex.root.Remove(temp))
+		return errors.Join(err, ex.root.Remove(temp))
 	}
-	ex.written++
 	return nil
 }
 
 func (ex *exporter) skip(e graven.Entry, why string) {
 	ex.skipped++
-	ex.a.talk("skipped %s: %s", formatKey(e.Key), why)
+	ex.a.talk("skipped %s: %s", formatKey(e.Key), oneLine(why))
 }
 
-// badName says why a name cannot be a path below a directory; "" if it can.
+// badName says why a key cannot be a path below a directory; "" if it can.
 func badName(name string) string {
 	switch {
 	case name == "":
@@ -134,15 +173,12 @@ func badName(name string) string {
 		return "it begins with /"
 	}
 	for _, part := range strings.Split(name, "/") {
-		switch part {
-		case "":
+		switch {
+		case part == "":
 			return "it has an empty part"
-		case ".", "..":
+		case part == ".", part == "..":
 			return "it has a part " + part
-		case ".graven-export":
-			return "its name is taken by the export itself"
-		}
-		if len(part) > 255 {
+		case len(part) > 255:
 			return "a part of it is longer than 255 bytes"
 		}
 	}

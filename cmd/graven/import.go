@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,7 @@ import (
 	"graven/record"
 )
 
-// Borders of a transaction of import.
+// Borders of a transaction of import: it ends with the file that reaches one.
 const (
 	importFiles = 256
 	importBytes = 8 << 20
@@ -27,24 +28,35 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import DIR [--prefix P]",
 		Short: "Put every regular file of a tree under its path",
-		Long: "Put every regular file below DIR under P and its path. Files whose bytes a key has already are passed\n" +
-			"over. What is not a regular file is listed as skipped. One transaction holds up to 256 files or 8 MiB;\n" +
-			"each prints its receipt when it is durable, so an interrupted import is simply run again.",
-		Args: args(cobra.ExactArgs(1)),
+		Long: "Put every regular file below DIR under the key P and its path, with / between the parts. A file whose bytes\n" +
+			"its key has already is passed over. What is not a regular file is listed as skipped, and so is the store itself.\n" +
+			"A transaction holds up to 256 files or 8 MiB and prints its receipt once it is durable, so that an import that\n" +
+			"was interrupted is simply run again. Nothing is deleted. Files that could not be read are listed, and the exit\n" +
+			"code is then 7.",
+		Example: "  graven import ~/documents --prefix documents/",
+		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			if info, err := os.Stat(argv[0]); err != nil {
 				return err
 			} else if !info.IsDir() {
-				return usage("%s is not a directory; use put for a single file", argv[0])
+				return usage("%s is not a directory; put takes single files", argv[0])
+			}
+			start, err := parsePrefix(prefix)
+			if err != nil {
+				return err
 			}
 			return a.withVault(cmd.Context(), false, func(v *graven.Vault) error {
-				im := &importer{a: a, ctx: cmd.Context(), v: v, dir: argv[0], prefix: prefix}
+				im := &importer{a: a, ctx: cmd.Context(), v: v, dir: argv[0], prefix: start, tx: &graven.Tx{}}
 				return im.run()
 			})
 		},
 	}
-	cmd.Flags().StringVar(&prefix, "prefix", "", "what keys begin with")
+	prefixFlag(cmd, &prefix)
 	return cmd
+}
+
+func prefixFlag(cmd *cobra.Command, prefix *string) {
+	cmd.Flags().StringVar(prefix, "prefix", "", "what the keys begin with; written like a key")
 }
 
 // importer is one import under way.
@@ -53,27 +65,19 @@ type importer struct {
 	ctx    context.Context
 	v      *graven.Vault
 	dir    string
-	prefix string
-	limit  treeLimit // of the demonstration
+	prefix []byte
 
-	files    []sourceFile
-	total    int64
-	done     int64
-	seen     int
-	tx       *graven.Tx
-	staged   []graven.Content
-	txBytes  int64
-	stored   int
-	same     int
-	skipped  int
-	progress *progress
-}
+	files []sourceFile
+	total int64 // bytes of files, as the walk saw them
 
-// treeLimit bounds how much of a tree is taken; zero fields do not.
-type treeLimit struct {
-	files int
-	bytes int64
-	leave string // name of folders to leave out
+	// The transaction that is being filled.
+	tx      *graven.Tx
+	staged  []graven.Content
+	txBytes int64
+
+	stored, same int
+	skipped      int // not regular, or gone before it was read
+	failed       int // regular, and not in the store
 }
 
 type sourceFile struct {
@@ -86,26 +90,46 @@ func (im *importer) run() error {
 	if err := im.walk(); err != nil {
 		return err
 	}
-	im.progress = im.a.newProgress("imported")
-	im.tx = &graven.Tx{}
-	for _, f := range im.files {
-		if err := im.ctx.Err(); err != nil {
-			break // what is staged so far is committed below; the rest another time
-		}
-		if err := im.file(f); err != nil {
-			im.progress.end()
-			return err
-		}
-		im.seen++
-		im.done += f.size
-		im.progress.show(im.seen, im.done, im.total)
+	err := im.store()
+	if err == nil {
+		err = im.commit()
 	}
-	im.progress.end()
-	if err := im.commit(); err != nil {
+	if err != nil {
+		for _, c := range im.staged {
+			c.Discard()
+		}
 		return err
 	}
-	im.a.talk("imported %d files, %d unchanged, %d skipped", im.stored, im.same, im.skipped)
-	return im.ctx.Err()
+	im.a.talk("imported %d files, %d unchanged, %d skipped", im.stored, im.same, im.skipped+im.failed)
+	if err := im.ctx.Err(); err != nil {
+		return err
+	}
+	if im.failed > 0 {
+		return fmt.Errorf("%d files could not be imported; they are listed above", im.failed)
+	}
+	return nil
+}
+
+// store adds the files one after the other. After an interrupt it stops between
+// two of them, and what is in the transaction by then is still committed.
+func (im *importer) store() error {
+	p := im.a.newProgress("imported")
+	defer p.end()
+	done := int64(0)
+	for i, f := range im.files {
+		if im.ctx.Err() != nil {
+			return nil
+		}
+		if err := im.file(f); err != nil {
+			if errors.Is(err, im.ctx.Err()) {
+				return nil
+			}
+			return err
+		}
+		done += f.size
+		p.show(i+1, done, im.total)
+	}
+	return nil
 }
 
 func (im *importer) skip(path, why string) {
@@ -113,43 +137,52 @@ func (im *importer) skip(path, why string) {
 	im.a.talk("skipped %s: %s", oneLine(path), why)
 }
 
-// walk lists the tree in byte order of paths, so that the same tree gives the
-// same transactions.
+func (im *importer) fail(path string, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		im.skip(path, "it is gone")
+		return
+	}
+	im.failed++
+	im.a.talk("skipped %s: %s", oneLine(path), oneLine(err.Error()))
+}
+
+// walk lists the regular files, the names of each folder in byte order, so that
+// the same tree gives the same transactions.
 func (im *importer) walk() error {
+	store, _ := os.Stat(im.a.conf.Store)
 	return filepath.WalkDir(im.dir, func(path string, d fs.DirEntry, err error) error {
+		if im.ctx.Err() != nil {
+			return im.ctx.Err()
+		}
 		if err != nil {
 			if path == im.dir {
 				return err
 			}
-			im.skip(path, err.Error())
-			return nil
-		}
-		if d.IsDir() {
-			if im.limit.leave != "" && d.Name() == im.limit.leave {
-				return fs.SkipDir
-			}
-			return im.ctx.Err()
-		}
-		if !d.Type().IsRegular() {
-			im.skip(path, "not a regular file")
+			im.fail(path, err)
 			return nil
 		}
 		info, err := d.Info()
-		if err != nil {
-			im.skip(path, err.Error())
+		switch {
+		case err != nil:
+			im.fail(path, err)
 			return nil
-		}
-		if im.limit.files > 0 && len(im.files) == im.limit.files || im.limit.bytes > 0 && im.total+info.Size() > im.limit.bytes {
-			im.skipped++
+		case d.IsDir():
+			if store != nil && os.SameFile(info, store) {
+				im.skip(path, "it is the store itself")
+				return fs.SkipDir
+			}
+			return nil
+		case !info.Mode().IsRegular():
+			im.skip(path, "it is not a regular file")
 			return nil
 		}
 		rel, err := filepath.Rel(im.dir, path)
 		if err != nil {
 			return err
 		}
-		key := []byte(im.prefix + filepath.ToSlash(rel))
+		key := append(im.prefix[:len(im.prefix):len(im.prefix)], filepath.ToSlash(rel)...)
 		if len(key) > record.MaxKey {
-			im.skip(path, fmt.Sprintf("its key would have %d bytes, the limit is %d", len(key), record.MaxKey))
+			im.fail(path, fmt.Errorf("its key would have %d bytes, the limit is %d", len(key), record.MaxKey))
 			return nil
 		}
 		im.files = append(im.files, sourceFile{path, key, info.Size()})
@@ -160,66 +193,94 @@ func (im *importer) walk() error {
 
 // file adds one file to the transaction, unless its key has these bytes already.
 func (im *importer) file(f sourceFile) error {
-	in, err := os.Open(f.path)
-	if err != nil {
-		im.skip(f.path, err.Error())
+	in, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
+		im.skip(f.path, "it is not a regular file any more")
+		return nil
+	} else if err != nil {
+		im.fail(f.path, err)
 		return nil
 	}
 	defer in.Close()
-	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
-		im.skip(f.path, "not a regular file any more")
+	before, err := in.Stat()
+	if err != nil {
+		im.fail(f.path, err)
 		return nil
 	}
-	if e, err := im.v.View().Get(f.key); err == nil && e.Size == uint64(f.size) {
-		h := sha256.New()
-		if _, err := io.Copy(h, in); err != nil {
-			im.skip(f.path, err.Error())
-			return nil
-		}
-		if record.ID(h.Sum(nil)) == e.Value {
+	if !before.Mode().IsRegular() {
+		im.skip(f.path, "it is not a regular file any more")
+		return nil
+	}
+	if same, err := im.unchanged(f.key, in, before.Size()); err != nil || same {
+		if err != nil {
+			im.fail(f.path, err)
+		} else {
 			im.same++
-			return nil
 		}
-		if _, err := in.Seek(0, io.SeekStart); err != nil {
-			im.skip(f.path, err.Error())
-			return nil
-		}
+		return nil
 	}
 	source := &sourceReader{r: in}
 	c, err := im.v.Stage(im.ctx, source)
 	if source.err != nil {
-		im.skip(f.path, source.err.Error())
+		im.fail(f.path, source.err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	after, err := in.Stat()
+	if err == nil && (after.Size() != int64(c.Size()) || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime())) {
+		err = errors.New("it changed while it was read")
+	}
+	if err != nil {
+		c.Discard()
+		im.fail(f.path, err)
+		return nil
+	}
+	return im.add(f.key, c)
+}
+
+// unchanged reports whether a key has the bytes of a file already. The file is
+// left at its beginning.
+func (im *importer) unchanged(key []byte, in *os.File, size int64) (bool, error) {
+	e, err := im.v.View().Get(key)
+	if err != nil || e.Size != uint64(size) {
+		return false, nil // absent or different: the store speaks up when it is written to
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, in); err != nil {
+		return false, err
+	}
+	if record.ID(h.Sum(nil)) == e.Value {
+		return true, nil
+	}
+	_, err = in.Seek(0, io.SeekStart)
+	return false, err
+}
+
+// add puts a value into the transaction, and commits it when it is full.
+func (im *importer) add(key []byte, c graven.Content) error {
 	if im.tx.Len() > 0 && im.txBytes+int64(c.Size()) > importBytes {
 		if err := im.commit(); err != nil {
 			c.Discard()
 			return err
 		}
 	}
-	im.tx.Put(f.key, c, graven.PutOptions{})
+	im.tx.Put(key, c, graven.PutOptions{})
 	im.staged = append(im.staged, c)
 	im.txBytes += int64(c.Size())
-	if im.tx.Len() == importFiles {
+	if im.tx.Len() == importFiles || im.txBytes >= importBytes {
 		return im.commit()
 	}
 	return nil
 }
 
-// commit makes the transaction durable and begins the next.
+// commit makes the transaction durable, prints its receipt, and begins the next.
 func (im *importer) commit() error {
 	if im.tx.Len() == 0 {
 		return nil
 	}
-	// An interrupt ends the import, not the transaction that is under way.
-	err := im.a.commit(context.WithoutCancel(im.ctx), im.v, im.tx)
-	if err != nil {
-		for _, c := range im.staged {
-			c.Discard()
-		}
+	if err := im.a.commit(im.ctx, im.v, im.tx); err != nil {
 		return err
 	}
 	im.stored += im.tx.Len()

@@ -9,16 +9,17 @@ import (
 // progress tells how far a long command is, on standard error: on a terminal
 // often and in place, elsewhere every few seconds on a line of its own.
 type progress struct {
-	w       io.Writer
-	what    string
-	term    bool
-	start   time.Time
-	shown   time.Time
-	visible bool
+	w     io.Writer
+	what  string
+	term  bool
+	start time.Time
+	shown time.Time
+	line  bool // a line stands on the terminal that must be cleared
 }
 
 func (a *app) newProgress(what string) *progress {
-	return &progress{w: a.err, what: what, term: isTerminal(a.err), start: time.Now(), shown: time.Now()}
+	now := time.Now()
+	return &progress{w: a.err, what: what, term: isTerminal(a.err), start: now, shown: now}
 }
 
 // show tells items and bytes done so far, of total bytes.
@@ -32,27 +33,34 @@ func (p *progress) show(items int, done, total int64) {
 		return
 	}
 	p.shown = now
+	text := p.text(items, done, total, now.Sub(p.start))
+	if !p.term {
+		fmt.Fprintln(p.w, text)
+		return
+	}
+	fmt.Fprintf(p.w, "\r\x1b[K%s", text)
+	p.line = true
+}
+
+// text is one line: what, how much, the rate, and the time that is left at it.
+func (p *progress) text(items int, done, total int64, spent time.Duration) string {
 	text := p.what
 	if items > 0 {
 		text += fmt.Sprintf(" %d files,", items)
 	}
-	spent := now.Sub(p.start).Seconds()
-	text += fmt.Sprintf(" %s of %s, %s/s", formatBytes(done), formatBytes(total), formatBytes(int64(float64(done)/spent)))
+	rate := float64(done) / spent.Seconds()
+	text += fmt.Sprintf(" %s of %s, %s/s", formatBytes(done), formatBytes(total), formatBytes(int64(rate)))
 	if done > 0 && total > done {
-		left := time.Duration(spent * float64(total-done) / float64(done) * float64(time.Second))
+		left := time.Duration(float64(total-done) / rate * float64(time.Second))
 		text += fmt.Sprintf(", %v left", left.Round(time.Second))
 	}
-	if p.term {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
-		p.visible = true
-		return
-	}
-	fmt.Fprintln(p.w, text)
+	return text
 }
 
 // end clears the line that show left on a terminal.
 func (p *progress) end() {
-	if p.visible {
+	if p.line {
 		fmt.Fprint(p.w, "\r\x1b[K")
+		p.line = false
 	}
 }

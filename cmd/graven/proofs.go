@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -19,10 +21,13 @@ func (a *app) proveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prove KEY | --record SEQ  [--out FILE]",
 		Short: "Make a proof of a key (present or absent) or of a record",
-		Args:  args(cobra.MaximumNArgs(1)),
+		Long: "Make a file that proves to anybody who has the log's verifier key that KEY has the value that it has, or is\n" +
+			"absent, in the newest state; or, with --record, that the log holds a record at this place (a C2SP tlog-proof).",
+		Example: "  graven prove notes/today --out today.proof\n  graven prove --record 2 --out record.proof",
+		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			if (len(argv) == 1) == (seq != "") {
-				return usage("prove wants either KEY or --record SEQ")
+				return usage("wanted either KEY or --record SEQ")
 			}
 			return a.withView(cmd.Context(), "", func(w *graven.View) error {
 				file, err := a.prove(w, argv, seq)
@@ -30,9 +35,21 @@ func (a *app) proveCommand() *cobra.Command {
 					return err
 				}
 				if out != "" {
-					return writeFile(out, bytesTo(file))
+					if err := writeFile(out, bytesTo(file)); err != nil {
+						return err
+					}
+					a.talk("%s: %d bytes, for size %d; verify it with: graven verify %s --vkey VKEY", oneLine(out), len(file), w.Size(), oneLine(out))
 				}
-				_, err = a.out.Write(file)
+				if a.json() {
+					item := map[string]any{"size": w.Size(), "root": w.Head().Root.String(), "bytes": len(file)}
+					if out == "" {
+						item["proof"] = string(file)
+					}
+					return a.print(item, nil)
+				}
+				if out == "" {
+					_, err = a.out.Write(file)
+				}
 				return err
 			})
 		},
@@ -57,15 +74,23 @@ func (a *app) prove(w *graven.View, argv []string, seq string) ([]byte, error) {
 	return w.ProveKey(key)
 }
 
+type verifyOptions struct {
+	vkey, subject, value string
+	minSize              uint64
+}
+
 func (a *app) verifyCommand() *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify FILE (--vkey VKEY|@FILE) [--subject KEY] [--value FILE] [--min-size N]",
 		Short: "Verify a proof, without a store",
-		Long: "Verify a proof file against the log's verifier key, which must have come to you by a way that you trust.\n" +
-			"Without --subject a true proof of some other key passes too: look at what it says.",
-		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
+		Long: "Verify a proof (FILE, or - for standard input) against the log's verifier key, which must have come to you by\n" +
+			"a way that you trust. It needs no store and no network. What was proven is said, and about what: without\n" +
+			"--subject a true proof of some other key passes too, so look at the subject. --subject of a record's proof is\n" +
+			"record:SEQ. --min-size refuses a proof that is older than the log is known to be.",
+		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE:    func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.vkey, "vkey", "", "verifier key of the log, or @FILE that holds it")
@@ -75,14 +100,9 @@ func (a *app) verifyCommand() *cobra.Command {
 	return cmd
 }
 
-type verifyOptions struct {
-	vkey, subject, value string
-	minSize              uint64
-}
-
 func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	if o.vkey == "" {
-		return usage("verify wants --vkey VKEY or --vkey @FILE: the key that graven key prints")
+		return usage("--vkey VKEY or --vkey @FILE is missing: the key that graven key prints, from whom you trust")
 	}
 	vkey, err := readVKey(o.vkey)
 	if err != nil {
@@ -92,18 +112,20 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	if err != nil {
 		return usage("verifier key: %w", err)
 	}
-	file, err := readProof(name)
+	subject, err := wantedSubject(o.subject)
+	if err != nil {
+		return err
+	}
+	file, err := a.readProof(ctx, name)
 	if err != nil {
 		return err
 	}
 	r, err := v.AtLeast(o.minSize).Verify(file)
-	if err != nil {
-		return err
+	if err == nil && subject != "" {
+		err = r.CheckSubject(subject)
 	}
-	if o.subject != "" {
-		if err := r.CheckSubject(o.subject); err != nil {
-			return err
-		}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if o.value != "" {
 		in, err := a.input(ctx, []string{o.value}, 0)
@@ -111,10 +133,31 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 			return err
 		}
 		if err := errors.Join(r.CheckValue(in), in.Close()); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", o.value, err)
 		}
 	}
 	return a.verdict(r, o)
+}
+
+// wantedSubject spells a subject of the command line as package proof does, so
+// that a key may be given in any way that the other verbs take.
+func wantedSubject(s string) (string, error) {
+	if s == "" || strings.HasPrefix(s, "record:") || strings.HasPrefix(s, "space:") {
+		return s, nil
+	}
+	key, err := parseKey(s)
+	if err != nil {
+		return "", err
+	}
+	for _, special := range []string{keyPrefix, "record:", "space:"} {
+		if strings.HasPrefix(string(key), special) {
+			return keyPrefix + base64.StdEncoding.EncodeToString(key), nil
+		}
+	}
+	if !utf8.Valid(key) {
+		return keyPrefix + base64.StdEncoding.EncodeToString(key), nil
+	}
+	return string(key), nil
 }
 
 // verdict says what was proven.
@@ -123,19 +166,28 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 		"ok": true, "subject": r.Subject(), "origin": r.Checkpoint().Origin, "size": r.Checkpoint().Size,
 		"root": r.Checkpoint().Root.String(), "says": r.Describe(),
 	}
+	claim := ""
 	switch c := r.Claim().(type) {
 	case proof.RecordProven:
+		claim = "is in the log"
 		out["claim"], out["seq"], out["record"] = "record", c.Seq, string(c.Line)
 	case proof.Present:
+		claim = "has a value"
 		out["claim"], out["seq"], out["n"], out["value"], out["value_size"] = "present", c.Seq, c.N, c.Value.String(), c.Size
 	case proof.Absent:
+		claim = "is absent"
 		out["claim"], out["deleted"] = "absent", c.Deleted
+	}
+	if o.value != "" {
+		out["value_file"] = o.value
 	}
 	return a.print(out, func(w io.Writer) {
 		fmt.Fprintln(w, "verified")
 		if o.subject == "" {
-			fmt.Fprintf(w, "%s\n", a.bold("SUBJECT  "+strings.ToUpper(fmt.Sprint(out["claim"]))+"  "+oneLine(r.Subject())))
-			a.talk("No --subject was given: make sure that this is what you asked about.")
+			subject := subjectText(r.Subject())
+			bar := strings.Repeat("=", min(max(utf8.RuneCountInString(subject)+4, 40), 120))
+			fmt.Fprintf(w, "\n%s\n\n    %s\n    %s\n\n%s\n\n", bar, a.bold(subject), claim, bar)
+			a.talk("No --subject was given. A true proof of another key proves nothing: make sure that this is what you asked about.")
 		}
 		for _, line := range r.Describe() {
 			fmt.Fprintln(w, oneLine(line))
@@ -146,13 +198,27 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 	})
 }
 
+// subjectText is a subject on one line: a key that would not stand on one is
+// written as the other verbs write it.
+func subjectText(s string) string {
+	if oneLine(s) == s {
+		return s
+	}
+	return keyPrefix + base64.StdEncoding.EncodeToString([]byte(s))
+}
+
 // readVKey takes a key as it is, or the first line with anything on it of @FILE.
 func readVKey(s string) (string, error) {
 	name, isFile := strings.CutPrefix(s, "@")
 	if !isFile {
 		return s, nil
 	}
-	b, err := os.ReadFile(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
 	if err != nil {
 		return "", err
 	}
@@ -165,15 +231,11 @@ func readVKey(s string) (string, error) {
 }
 
 // readProof reads a proof file, as much of it as can be one.
-func readProof(name string) ([]byte, error) {
-	f, err := os.Open(name)
+func (a *app) readProof(ctx context.Context, name string) ([]byte, error) {
+	f, err := a.input(ctx, []string{name}, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, proof.MaxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
+	return b, errors.Join(err, f.Close())
 }

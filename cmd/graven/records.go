@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"graven"
+	"graven/merkle"
 	"graven/record"
 )
 
@@ -26,7 +27,10 @@ func (a *app) logCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log [-n N] [--from SEQ]",
 		Short: "Show records: the newest first, or upwards from a seq",
-		Args:  args(cobra.NoArgs),
+		Long: "Show records, one a line: the newest first, or with --from that record and what follows it. As JSON each line\n" +
+			"is the record itself, byte for byte.",
+		Example: "  graven log -n 20\n  graven log --from 1000 -o json",
+		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if n < 0 {
 				return usage("n %d: wanted at least 0", n)
@@ -63,7 +67,7 @@ func (a *app) logCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVarP(&n, "number", "n", 20, "how many (0: all)")
+	cmd.Flags().IntVarP(&n, "number", "n", 0, "at most so many (0: all)")
 	cmd.Flags().StringVar(&from, "from", "", "begin with this seq and go upwards")
 	return cmd
 }
@@ -117,7 +121,7 @@ func opText(op *record.Op) string {
 	case record.OpAppend:
 		return fmt.Sprintf("append %v (%d bytes)", op.Value, op.Size)
 	default:
-		return "if …"
+		return "a condition"
 	}
 }
 
@@ -126,7 +130,10 @@ func (a *app) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show SEQ [--raw]",
 		Short: "Show one record, or exactly the leaf's bytes",
-		Args:  args(cobra.ExactArgs(1)),
+		Long: "Show one record with its ops, also of a transaction whose ops stand in an artifact. --raw prints the leaf's\n" +
+			"bytes and nothing else, no line end either; their hash with a zero byte before them is the leaf's hash.",
+		Example: "  graven show 2\n  { printf '\\000'; graven show 2 --raw; } | sha256sum",
+		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			seq, err := parseSeq(argv[0])
 			if err != nil {
@@ -141,7 +148,10 @@ func (a *app) showCommand() *cobra.Command {
 					_, err := a.out.Write(line)
 					return err
 				}
-				return a.print(json.RawMessage(line), func(o io.Writer) { a.showRecord(o, w, line) })
+				if a.json() {
+					return a.showJSON(w, seq, line)
+				}
+				return a.print(nil, func(o io.Writer) { showRecord(o, w, line) })
 			})
 		},
 	}
@@ -149,37 +159,68 @@ func (a *app) showCommand() *cobra.Command {
 	return cmd
 }
 
-// showRecord writes a record for people: its fields, and each op on a line.
-func (a *app) showRecord(o io.Writer, w *graven.View, line []byte) {
+// showJSON prints a record, and the ops that stand in an artifact beside it.
+func (a *app) showJSON(w *graven.View, seq uint64, line []byte) error {
+	out := struct {
+		Record json.RawMessage   `json:"record"`
+		Leaf   string            `json:"leaf"`
+		Ops    []json.RawMessage `json:"ops,omitempty"`
+	}{Record: line, Leaf: merkle.LeafHash(line).String()}
 	rec, err := record.Parse(line)
 	if err != nil {
-		fmt.Fprintf(o, "%v\n%s\n", err, line)
+		return err
+	}
+	if tx, ok := rec.Body.(*record.Tx); ok && tx.Wide != nil {
+		ops, err := w.Ops(seq)
+		if err != nil {
+			return err
+		}
+		for i := range ops {
+			op, err := ops[i].Append(nil)
+			if err != nil {
+				return err
+			}
+			out.Ops = append(out.Ops, op)
+		}
+	}
+	return a.print(out, nil)
+}
+
+// showRecord writes a record for people: its fields, and each op on a line.
+func showRecord(o io.Writer, w *graven.View, line []byte) {
+	rec, err := record.Parse(line)
+	if err != nil {
+		fmt.Fprintf(o, "%v\n%s\n", err, oneLine(string(line)))
 		return
 	}
-	fmt.Fprintf(o, "record  %d\nkind    %s\ntime    %s\n", rec.Seq, rec.Kind, formatTime(rec.Time))
+	field := func(name string, value any) { fmt.Fprintf(o, "%-8s%s\n", name, oneLine(fmt.Sprint(value))) }
+	field("record", rec.Seq)
+	field("kind", rec.Kind)
+	field("time", formatTime(rec.Time))
+	field("leaf", merkle.LeafHash(line))
 	tx, ok := rec.Body.(*record.Tx)
 	if !ok {
 		fmt.Fprintf(o, "%s\n", oneLine(string(line)))
 		return
 	}
 	if tx.Actor != "" {
-		fmt.Fprintf(o, "actor   %s\n", oneLine(tx.Actor))
+		field("actor", tx.Actor)
 	}
 	if tx.ID != "" {
-		fmt.Fprintf(o, "id      %s\n", oneLine(tx.ID))
+		field("id", tx.ID)
 	}
-	fmt.Fprintf(o, "req     %v\n", tx.Req)
+	field("req", tx.Req)
 	ops, err := w.Ops(rec.Seq)
 	if err != nil {
-		fmt.Fprintf(o, "%v\n", err)
+		field("ops", err)
 		return
 	}
 	for i := range ops {
 		op := &ops[i]
-		fmt.Fprintf(o, "op %-4d %s", i, oneLine(opText(op)))
+		text := opText(op)
 		if op.Kind == record.OpPut {
-			fmt.Fprintf(o, "  %v", op.Value)
+			text += fmt.Sprintf("  %v", op.Value)
 		}
-		fmt.Fprintln(o)
+		field(fmt.Sprintf("op %d", i), text)
 	}
 }

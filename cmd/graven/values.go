@@ -107,7 +107,7 @@ func (a *app) putCommand() *cobra.Command {
 		Long: "Set a key to the bytes of FILE, or of standard input, of any length. The value is durable and signed when the\n" +
 			"receipt seq=N size=N root=BASE64 appears: record N, the number of records and the root of the tree over them.",
 		Example: "  graven put notes/today notes.txt --type text/plain --actor alice\n  date | graven put now",
-		Args:  args(cobra.RangeArgs(1, 2)),
+		Args:    args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			key, err := parseKey(argv[0])
 			if err != nil {
@@ -176,7 +176,7 @@ func (a *app) getCommand() *cobra.Command {
 		Long: "Write a key's value. Every byte is hashed again before it is written: damaged bytes never come out, and the\n" +
 			"command then exits with 1. --out leaves a whole file or none; standard output may hold the part before the damage.",
 		Example: "  graven get notes/today\n  graven get notes/today --at 2d --out notes.txt",
-		Args:  args(cobra.ExactArgs(1)),
+		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			key, err := parseKey(argv[0])
 			if err != nil {
@@ -228,8 +228,11 @@ func (a *app) value(w *graven.View, e graven.Entry, val *graven.Value, out strin
 		if n, err := val.WriteTo(to); err != nil {
 			return fmt.Errorf("key %s: the output is incomplete, %d of %d bytes: %w", item.Key, n, val.Size(), err)
 		}
+		if err := to.Close(); err != nil {
+			return err
+		}
 		_, err = io.WriteString(a.out, "\"}\n")
-		return errors.Join(to.Close(), err)
+		return err
 	}
 	if n, err := val.WriteTo(a.out); err != nil {
 		return fmt.Errorf("key %s: the output is incomplete, %d of %d bytes: %w", item.Key, n, val.Size(), err)
@@ -275,15 +278,15 @@ func (a *app) listCommand() *cobra.Command {
 		Long: "List the keys that begin with PREFIX, in byte order, one a line. With --long each line is the seq of the key's\n" +
 			"newest record, its version, its size, that record's time, and the key.",
 		Example: "  graven list notes/ --long\n  graven list --at 2026-11-21 --reverse --limit 10",
-		Args:  args(cobra.MaximumNArgs(1)),
+		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			q := graven.Query{Limit: limit, Reverse: reverse}
 			if limit < 0 {
 				return usage("limit %d: wanted at least 0", limit)
 			}
-			if len(argv) > 0 && argv[0] != "" {
+			if len(argv) > 0 {
 				var err error
-				if q.Prefix, err = parseKey(argv[0]); err != nil {
+				if q.Prefix, err = parsePrefix(argv[0]); err != nil {
 					return err
 				}
 			}

@@ -30,6 +30,14 @@ func parseKey(s string) ([]byte, error) {
 	return key, nil
 }
 
+// parsePrefix reads what keys begin with, which may be nothing.
+func parsePrefix(s string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return parseKey(s)
+}
+
 // formatKey writes a key so that parseKey reads it back, on one line.
 func formatKey(key []byte) string {
 	s := string(key)

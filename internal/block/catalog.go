@@ -12,10 +12,10 @@ import (
 // pages in the order they came, and an open-addressing table of 4-byte indexes
 // finds them (linear probing, at most three quarters full).
 //
-// The hash has a seed, as that of Go's maps: ids are chosen by whoever writes,
-// and equal beginnings of SHA-256 are cheap to make. A nil catalog is empty.
+// The hash of the table is another in each process, as with Go's maps: ids are
+// chosen by whoever writes, and equal beginnings of SHA-256 are cheap to make. A nil catalog is empty.
 type catalog struct {
-	seed  maphash.Seed
+	key   maphash.Seed
 	slots []uint32 // index of the entry plus 1; 0 is a free slot. The length is a power of two
 	pages [][]catalogEntry
 	n     int
@@ -29,7 +29,7 @@ type catalogEntry struct {
 // catalogPage is the number of entries of a page.
 const catalogPage = 1024
 
-func newCatalog() *catalog { return &catalog{seed: maphash.MakeSeed()} }
+func newCatalog() *catalog { return &catalog{key: maphash.MakeSeed()} }
 
 func (c *catalog) size() int {
 	if c == nil {
@@ -43,7 +43,7 @@ func (c *catalog) entry(i int) *catalogEntry { return &c.pages[i/catalogPage][i%
 // find returns the index of an id's entry, or -1, and the slot where the search ended.
 func (c *catalog) find(id *record.ID) (index, slot int) {
 	mask := len(c.slots) - 1
-	slot = int(maphash.Bytes(c.seed, id[:])) & mask
+	slot = int(maphash.Bytes(c.key, id[:])) & mask
 	for ; c.slots[slot] != 0; slot = (slot + 1) & mask {
 		if i := int(c.slots[slot]) - 1; c.entry(i).id == *id {
 			return i, slot
@@ -79,7 +79,7 @@ func (c *catalog) put(id record.ID, ref Ref) {
 	}
 	last := len(c.pages) - 1
 	if last < 0 || len(c.pages[last]) == catalogPage {
-		var page []catalogEntry // the first one grows: most classes are small in tests and young vaults
+		var page []catalogEntry // the first one grows: many classes are small
 		if last >= 0 {
 			page = make([]catalogEntry, 0, catalogPage)
 		}

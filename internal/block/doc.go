@@ -26,10 +26,11 @@
 // [Upload.Finish] publishes that as open/up-…, and when its block record is
 // durable [Store.Admit] publishes it under sealed/.
 //
-// After a crash, in this order: Open; [Store.LoadSealed] for each block record;
-// [Store.Settle]; [Store.LoadOpen] for each open block that the log mentions;
-// [Store.Restore] for each section of the write-ahead log; [Store.CutOpen];
-// [Store.Sync]; [Store.SweepUploads].
+// After a crash, in this order: Open; [Store.LoadSealed] for each block record,
+// [Store.Admit] for one of a chunk block that is missing; [Store.Settle];
+// [Store.LoadFound]; [Store.Restore] for each section of the write-ahead log;
+// [Store.SweepUploads]; an [Order] over all that the log mentions, to its Finish;
+// [Store.CutOpen]; [Store.Sync]. Only then may the write-ahead log go.
 //
 // Invariants:
 //   - Bytes that [Store.Read] or a [Value] returns have been hashed and have the

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"errors"
 	"strconv"
 
 	"graven/record"
@@ -118,7 +119,8 @@ func parseSection(section []byte, offset int64) (h *Header, entries []Entry, err
 
 // shiftSyntax moves the offset of a codec's error.
 func shiftSyntax(err error, by int64) error {
-	if s, ok := err.(*syntaxError); ok { //nolint:errorlint // the codecs return it bare
+	var s *syntaxError
+	if errors.As(err, &s) {
 		moved := *s
 		moved.offset += by
 		return &moved

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
 	"graven/record"
 )
@@ -50,7 +48,7 @@ func (s *Store) LoadOpen(class string, number uint64, count int) (Loaded, error)
 	b := c.open[number]
 	if b != nil {
 		forget(c, b.source)
-		b.size, b.count = 0, 0
+		b.size, b.count, b.twin = 0, 0, nil
 	} else {
 		b = s.newOpen(c, number)
 	}
@@ -60,7 +58,7 @@ func (s *Store) LoadOpen(class string, number uint64, count int) (Loaded, error)
 
 	h, err := s.files.open(source)
 	if errors.Is(err, ErrMissing) {
-		b.loose = false
+		s.tidy(b)
 		if count > 0 {
 			return Loaded{Broken: err}, nil
 		}
@@ -72,8 +70,9 @@ func (s *Store) LoadOpen(class string, number uint64, count int) (Loaded, error)
 	defer s.files.release(h)
 	got, err := s.loadOpen(c, b, h, count)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	b.broken = got.Broken
-	s.mu.Unlock()
+	c.settleTail()
 	return got, err
 }
 
@@ -126,7 +125,7 @@ func (s *Store) loadOpen(c *class, b *openBlock, h *handle, count int) (Loaded, 
 // checkFrame refuses a frame that no block of the class may hold.
 func (s *Store) checkFrame(c *class, e Entry, seen map[record.ID]struct{}) error {
 	if e.Size > maxArtifact {
-		return &syntaxError{what: "frame", offset: e.start(), wanted: fmt.Sprintf("at most %d bytes", maxArtifact), got: fmt.Sprint(e.Size)}
+		return &syntaxError{what: "frame", offset: e.start(), wanted: fmt.Sprintf("at most %d bytes", int64(maxArtifact)), got: fmt.Sprint(e.Size)}
 	}
 	s.mu.RLock()
 	there := c.artifacts.has(e.ID)
@@ -192,106 +191,6 @@ func (s *Store) twinOf(b *openBlock) *twin {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return b.twin
-}
-
-// CutOpen removes what stands behind the artifacts of each open block, and the
-// open files of which nothing was loaded or restored: what a crash left of
-// groups that never happened. Those bytes are first handed to keep, unless it is
-// nil, with the file's path in the vault and their offset; an error of keep
-// ends the call. Appends are refused before it. It syncs nothing.
-func (s *Store) CutOpen(keep func(file string, offset int64, bytes io.Reader) error) error {
-	if err := s.begin(); err != nil {
-		return err
-	}
-	defer s.write.Unlock()
-	if keep == nil {
-		keep = func(string, int64, io.Reader) error { return nil }
-	}
-	s.mu.Lock()
-	for _, c := range s.classes {
-		for number := range c.found {
-			if _, ok := c.sealed[number]; !ok { // Settle has the others
-				s.newOpen(c, number)
-			}
-		}
-	}
-	var loose []*openBlock
-	for _, name := range slices.Sorted(maps.Keys(s.classes)) {
-		c := s.classes[name]
-		for _, number := range slices.Sorted(maps.Keys(c.open)) {
-			if b := c.open[number]; b.loose {
-				loose = append(loose, b)
-			}
-		}
-	}
-	s.mu.Unlock()
-	for _, b := range loose {
-		if err := s.cut(b, keep); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// cut is CutOpen for one block.
-func (s *Store) cut(b *openBlock, keep func(string, int64, io.Reader) error) error {
-	name := openName(b.class, b.number)
-	if t := s.twinOf(b); t != nil {
-		if t.count != uint64(b.count) {
-			return fmt.Errorf("%s: %w: it is sealed with %d artifacts, the log mentions %d", s.files.path(name), ErrConflict, t.count, b.count)
-		}
-		b.loose = false
-		return nil
-	}
-	h, err := s.files.open(s.source(b.source))
-	if errors.Is(err, ErrMissing) && b.count == 0 {
-		b.loose = false
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer s.files.release(h)
-	size, err := h.Size()
-	if err != nil {
-		return err
-	}
-	if size > b.size {
-		if err := keep(s.files.path(name), b.size, io.NewSectionReader(h, b.size, size-b.size)); err != nil {
-			return err
-		}
-	}
-	if b.count == 0 {
-		return s.dropEmpty(b)
-	}
-	if size > b.size {
-		w, err := s.writer(b)
-		if err != nil {
-			return err
-		}
-		if err := w.Truncate(b.size); err != nil {
-			return err
-		}
-		s.mu.Lock()
-		b.written++
-		s.mu.Unlock()
-	}
-	b.loose = false
-	return nil
-}
-
-// dropEmpty discards the file of an open block that holds no artifact.
-func (s *Store) dropEmpty(b *openBlock) error {
-	if err := b.close(); err != nil {
-		return err
-	}
-	if err := s.dir.Discard(openName(b.class, b.number)); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.classes[b.class].open, b.number)
-	return nil
 }
 
 // source returns the file behind a Ref's number.

@@ -175,6 +175,56 @@ func TestLoadOpenRefuses(t *testing.T) {
 	wants(t, err, ErrInvalid)
 }
 
+// A file of another vault, or of a later version, is never cut away.
+func TestCutOpenLeavesWhatIsNotOurs(t *testing.T) {
+	for _, tt := range []struct {
+		file string
+		want error
+	}{
+		{string(EncodeSection(Header{Vault: otherVault, Class: "main"}, 0, arts("v", 1))), ErrWrongVault},
+		{"graven-block 2 something else\n", ErrUnknownVersion},
+	} {
+		for _, load := range []bool{false, true} {
+			disk := oneBlock(t, arts("v", 1)...)
+			write(t, disk, openMain0, []byte(tt.file))
+			s := openOn(t, disk)
+			if load {
+				wants(t, s.LoadFound(), tt.want)
+			}
+			wants(t, s.CutOpen(nil), tt.want)
+			if string(content(t, disk, openMain0)) != tt.file {
+				t.Fatal("the file was changed")
+			}
+		}
+	}
+}
+
+// A block that was begun by groups that never happened is taken back.
+func TestTailGoesBack(t *testing.T) {
+	for _, second := range [][]Artifact{nil, arts("w", 2)} {
+		list := arts("v", 2)
+		disk := oneBlock(t, list...)
+		write(t, disk, "blocks/open/main-00000001.blk", EncodeSection(Header{Vault: testVault, Class: "main", Number: 1}, 0, second))
+		s := openOn(t, disk)
+		must(t, s.LoadFound())
+		_, err := s.Seal("main", 0, 2)
+		wants(t, err, ErrInvalid) // not before CutOpen
+		o := NewOrder(s)
+		for _, a := range list {
+			must(t, o.Mention("main", a.ID))
+		}
+		must(t, o.Finish())
+		must(t, s.CutOpen(nil))
+		if n, off, count := s.Tail("main"); n != 0 || count != 2 || off == 0 {
+			t.Fatalf("the class goes on at block %d, offset %d", n, off)
+		}
+		put(t, s, "main", arts("w", 2)...)
+		s.Advance("main")
+		put(t, s, "main", arts("x", 2)...)
+		has(t, s, append(append(list, arts("w", 2)...), arts("x", 2)...)...)
+	}
+}
+
 func TestLoadOpenAnArtifactTwice(t *testing.T) {
 	list := arts("v", 2)
 	disk := oneBlock(t, list...)

@@ -44,7 +44,8 @@ func (s *Store) loadSealed(rec record.Block) error {
 			s.mu.Unlock()
 			return invalid("block %d of class %s is loaded already", *rec.Number, rec.Class)
 		}
-		c.tail = max(c.tail, *rec.Number+1)
+		c.floor = max(c.floor, *rec.Number+1)
+		c.tail = max(c.tail, c.floor)
 	}
 	s.mu.Unlock()
 	name := sealedName(rec.ID)

@@ -26,7 +26,7 @@ func (s *Store) Read(ref Ref, id record.ID) ([]byte, error) {
 			ref = now
 			continue
 		}
-		if healed, healedErr := s.ReadHealed(id); healedErr == nil {
+		if healed, healedErr := s.readHealed(id, ref.Size()); healedErr == nil {
 			return healed, nil
 		}
 		return nil, err
@@ -40,7 +40,7 @@ func (s *Store) moved(ref Ref, id record.ID) (Ref, bool) {
 	defer s.mu.RUnlock()
 	for _, c := range s.classes {
 		now, ok := c.artifacts.get(id)
-		if ok && now.file > ref.file && now.off != ref.off && s.movedOut(c, ref) {
+		if ok && now != ref && movedOut(c, ref) {
 			return now, true
 		}
 	}
@@ -49,7 +49,7 @@ func (s *Store) moved(ref Ref, id record.ID) (Ref, bool) {
 
 // movedOut reports whether ref points behind the frames of a block of the class
 // that was sealed.
-func (s *Store) movedOut(c *class, ref Ref) bool {
+func movedOut(c *class, ref Ref) bool {
 	for _, sealed := range c.sealed {
 		if sealed.source == ref.file {
 			return ref.off >= sealed.end
@@ -93,9 +93,11 @@ func (s *Store) readInto(h *handle, src *source, ref Ref, id record.ID, b []byte
 
 // ReadHealed returns the second copy of an artifact, hashed. ErrNotFound if
 // there is none.
-func (s *Store) ReadHealed(id record.ID) ([]byte, error) {
+func (s *Store) ReadHealed(id record.ID) ([]byte, error) { return s.readHealed(id, maxArtifact) }
+
+func (s *Store) readHealed(id record.ID, limit int64) ([]byte, error) {
 	name := healedName(id)
-	b, err := s.dir.ReadFile(name, maxArtifact)
+	b, err := s.dir.ReadFile(name, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %v under %s", ErrNotFound, id, s.files.path("healed"))
 	}

@@ -47,7 +47,12 @@ func (s *Store) Seal(class string, number uint64, count int) (record.Block, erro
 	if there, err := s.dir.Exists(to); err != nil {
 		return record.Block{}, err
 	} else if there {
-		return plan.rec, s.confirm(to, plan.rec)
+		err := s.confirm(to, plan.rec)
+		if !inPlace || !errors.Is(err, ErrDamaged) {
+			return plan.rec, err
+		}
+		// No record names it yet, and it may be this very file under its other
+		// name: writing the ending again mends it then, and nothing else.
 	}
 	if inPlace {
 		err = s.sealInPlace(b, plan)
@@ -77,6 +82,9 @@ func (s *Store) sealable(class string, number uint64, count int) (b *openBlock, 
 	if b == nil || count < 1 || count > b.count || count > maxCount {
 		return nil, false, invalid("seal %d artifacts of block %d of class %q: it is not open or has fewer", count, number, class)
 	}
+	if b.loose {
+		return nil, false, invalid("seal block %d of class %s before CutOpen: other bytes may stand behind its artifacts", number, class)
+	}
 	if number == c.tail {
 		return b, false, nil // the writer may append to it at any time
 	}
@@ -105,7 +113,7 @@ func (s *Store) planSeal(b *openBlock, h *handle, count uint64) (sealPlan, error
 		return sealPlan{}, err
 	}
 	whole := sha256.New()
-	whole.Write(header) //nolint:errcheck // a hash never fails
+	whole.Write(header)
 	entries := make([]Entry, 0, count)
 	end, n, err := hashFrames(newWindow(h, size), int64(len(header)), count, whole, func(e Entry, got record.ID) error {
 		if err := s.checkSealed(b, file, e, got); err != nil {
@@ -121,7 +129,7 @@ func (s *Store) planSeal(b *openBlock, h *handle, count uint64) (sealPlan, error
 		return sealPlan{}, damageOf(file, 0, "frame", err)
 	}
 	tail := AppendTrailer(AppendTOC(nil, entries), end, count)
-	whole.Write(tail) //nolint:errcheck // a hash never fails
+	whole.Write(tail)
 	number := b.number
 	rec := record.Block{Number: &number, ID: record.ID(whole.Sum(nil)), Size: uint64(end) + uint64(len(tail)), Count: count, Class: b.class}
 	return sealPlan{rec: rec, end: end, tail: tail}, nil
@@ -167,12 +175,12 @@ func (s *Store) sealInPlace(b *openBlock, plan sealPlan) error {
 // sealCopy writes the sealed form beside the open file.
 func (s *Store) sealCopy(h *handle, plan sealPlan) error {
 	name := s.uploads.name()
-	defer s.dir.Discard(name) //nolint:errcheck // worthless; swept at the next open
+	defer func() { _ = s.dir.Discard(name) }() // worthless now; swept at the next open
 	w, err := s.dir.Append(name, true)
 	if err != nil {
 		return s.failUnless(err, name)
 	}
-	defer w.Close() //nolint:errcheck // synced before
+	defer w.Close()
 	if err := copyRange(w, h, plan.end); err != nil {
 		return err
 	}

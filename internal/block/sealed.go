@@ -77,7 +77,8 @@ func (s *Store) sealed(c *class, b *openBlock, rec record.Block) error {
 	s.mu.Lock()
 	delete(c.open, b.number)
 	c.sealed[b.number] = sealedBlock{rec: rec, source: b.source, end: end}
-	c.tail = max(c.tail, b.number+1)
+	c.floor = max(c.floor, b.number+1)
+	c.tail = max(c.tail, c.floor)
 	s.mu.Unlock()
 	s.files.rename(s.source(b.source), name)
 	b.reserved = 0 // in place it was given back, and a copied block's open file goes

@@ -47,7 +47,8 @@ type class struct {
 	open      map[uint64]*openBlock
 	sealed    map[uint64]sealedBlock
 	found     map[uint64]bool // open files that Open met and nothing has loaded yet
-	tail      uint64          // number of the block that the next artifact goes to
+	floor     uint64          // the number after the greatest that a record seals
+	tail      uint64          // number of the block that the next artifact goes to; at least floor
 }
 
 // sealedBlock is what is known of a numbered block under sealed/.
@@ -135,6 +136,19 @@ func (s *Store) class(name string) *class {
 		s.classes[name] = c
 	}
 	return c
+}
+
+// settleTail finds the tail anew from what is loaded. Callers hold mu.
+func (c *class) settleTail() {
+	c.tail = c.floor
+	for number, b := range c.open {
+		if b.twin != nil {
+			number++ // it takes no more
+		}
+		if b.count > 0 {
+			c.tail = max(c.tail, number)
+		}
+	}
 }
 
 // addSource gives a file a number for Refs. Callers hold mu.

@@ -178,7 +178,7 @@ func (e *enumerator) runPrefix(emit func() bool) bool {
 		return true // nothing to combine
 	}
 	for range min(left, max(1, e.opts.MaxPerPrefix/8)) {
-		if !try(choice{kind: chooseRandom, seed: e.random.next()}) {
+		if !try(choice{kind: chooseRandom, state: e.random.next()}) {
 			return false
 		}
 	}
@@ -264,7 +264,7 @@ type choice struct {
 	at    int     // chooseOne, chooseFirst
 	pick  outcome // chooseOne
 	rest  outcome // chooseBits, chooseOne: all others
-	seed  uint64  // chooseRandom
+	state uint64  // chooseRandom: where the generator starts
 }
 
 type choiceKind uint8
@@ -278,7 +278,7 @@ const (
 
 // apply stores the outcomes in the effects.
 func (c choice) apply(open []*effect) {
-	random := splitmix(c.seed)
+	random := splitmix(c.state)
 	for i, f := range open {
 		switch age := len(open) - 1 - i; {
 		case c.kind == chooseRandom:

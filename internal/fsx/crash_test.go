@@ -420,7 +420,7 @@ func TestCrashOptions(t *testing.T) {
 		t.Error("the same options give other states")
 	}
 	if slices.Equal(base, list(fsx.CrashOptions{MaxPerPrefix: 40, Seed: 1})) {
-		t.Error("another seed gives the same states")
+		t.Error("another Seed gives the same states")
 	}
 	if many := list(fsx.CrashOptions{MaxPerPrefix: 10000}); len(many) <= len(base) {
 		t.Error("a higher bound gives no more states")

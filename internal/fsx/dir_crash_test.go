@@ -339,15 +339,15 @@ func TestFailedFolderSync(t *testing.T) {
 	}
 }
 
-// slow is a disk whose first sync of the folder "tile" waits.
+// slow is a disk whose first sync of the folder "tile", once it is armed, waits.
 type slow struct {
 	*Mem
+	armed, done atomic.Bool
 	begun, goOn chan struct{}
-	done        atomic.Bool
 }
 
 func (s *slow) SyncDir(name string) error {
-	if name == "tile" && !s.done.Load() {
+	if name == "tile" && s.armed.CompareAndSwap(true, false) {
 		close(s.begun)
 		<-s.goOn
 		s.done.Store(true)
@@ -359,6 +359,10 @@ func (s *slow) SyncDir(name string) error {
 func TestFolderInTheMaking(t *testing.T) {
 	s := &slow{Mem: NewMem(), begun: make(chan struct{}), goOn: make(chan struct{})}
 	d := NewDir(s, VaultRules())
+	if err := d.MakeFolder("tile/1"); err != nil {
+		t.Fatal(err)
+	}
+	s.armed.Store(true)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := d.MakeFolder("tile/0"); err != nil {

@@ -52,8 +52,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestSessions reopens the log after each group.
-func TestSessions(t *testing.T) {
+// TestLives reopens the log after each group.
+func TestLives(t *testing.T) {
 	for _, opts := range limits {
 		d := fsx.NewMem()
 		groups := makeGroups(opts, 30)

@@ -121,11 +121,7 @@ func (l *Log) enterOld(at Pos) (*writer, error) {
 		return w, l.enterNew(w)
 	}
 	w.end = l.files[i].size
-	if l.active != nil {
-		l.behind = append(l.behind, l.active)
-	}
-	l.active = w
-	return w, nil
+	return w, l.activate(w)
 }
 
 // endsHere returns an error if the last file of the table has bytes behind its lines.
@@ -232,6 +228,12 @@ func (l *Log) laterFile(i int, seq uint64) (bool, error) {
 	}
 	if last := later[len(later)-1]; last != seq {
 		return false, fmt.Errorf("%s: %w: the log is to end before seq %d, and this file would have to go", l.path(Name(last)), ErrPosition, seq)
+	}
+	if i >= 0 {
+		c := Cursor{opts: l.opts, records: seq - l.files[i].first, offset: l.files[i].size}
+		if !c.full() {
+			return false, fmt.Errorf("%s: %w: this file begins before %s is full", l.path(Name(seq)), ErrPosition, l.path(Name(l.files[i].first)))
+		}
 	}
 	return true, nil
 }

@@ -266,3 +266,62 @@ func TestCutAfterScan(t *testing.T) {
 		}
 	}
 }
+
+// TestRestoreThenAppend goes from an early file to the last one; Sync must reach both.
+func TestRestoreThenAppend(t *testing.T) {
+	opts := Options{FileRecords: 9, FileBytes: 1 << 20}
+	groups := makeGroups(opts, 12)
+	d := written(t, opts, groups[:11])
+	l := open(t, d, opts)
+	d.Record()
+	must(t, l.Restore(groups[0].at, groups[0].lines, groups[0].records))
+	must(t, l.Append(groups[11].lines, groups[11].records))
+	must(t, l.Sync())
+	unsynced := map[string]bool{}
+	writes := 0
+	for _, op := range d.Ops() {
+		switch op.Kind {
+		case fsx.OpWrite:
+			unsynced[op.Name] = true
+			writes++
+		case fsx.OpSync:
+			delete(unsynced, op.Name)
+		}
+	}
+	if len(unsynced) > 0 || writes != 2 {
+		t.Errorf("%d writes, not synced: %v", writes, unsynced)
+	}
+	must(t, readBack(l, groups))
+}
+
+// TestNothingIsWrittenBeforeTheRest refuses to append while files follow that no
+// scan has come to, and after damage.
+func TestNothingIsWrittenBeforeTheRest(t *testing.T) {
+	opts := Options{FileRecords: 9, FileBytes: 1 << 20}
+	groups := makeGroups(opts, 30)
+	d := written(t, opts, groups)
+	for i, g := range groups {
+		if g.at.File == groups[29].at.File && g.at.Offset > 0 {
+			break // only the last file follows, and it has junk
+		}
+		l, err := Open(folder(d), opts)
+		must(t, err)
+		_, err = l.ScanUntil(g.at, check)
+		must(t, err)
+		if err := l.Append(g.lines, g.records); !errors.Is(err, ErrNotReady) && !errors.Is(err, ErrDamaged) {
+			t.Errorf("append as group %d: %v", i, err)
+		}
+		if err := l.Reserve(1); !errors.Is(err, ErrNotReady) && !errors.Is(err, ErrDamaged) {
+			t.Errorf("reserve as group %d: %v", i, err)
+		}
+	}
+	must(t, d.Remove("log/"+Name(groups[15].at.File)))
+	l, err := Open(folder(d), opts)
+	must(t, err)
+	if _, err := l.Scan(check); !errors.Is(err, ErrGap) {
+		t.Fatal(err)
+	}
+	if err := l.Append([]byte(line(l.Next())), 1); !errors.Is(err, ErrNotReady) {
+		t.Error(err)
+	}
+}

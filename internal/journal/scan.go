@@ -51,7 +51,7 @@ func (l *Log) scan(limit Pos, fn func(seq uint64, line []byte, at Pos) error) (T
 	l.rewind()
 	s := &scanner{log: l, limit: limit, fn: fn, buf: make([]byte, scanBytes)}
 	err := s.run()
-	l.scanned = true
+	l.scanned = err == nil || s.stopped
 	if err == nil {
 		l.EndGroup() // if it is not so, the caller cuts
 	}
@@ -77,7 +77,9 @@ type scanner struct {
 	limit Pos
 	fn    func(seq uint64, line []byte, at Pos) error
 	buf   []byte
-	junk  int64
+
+	junk    int64
+	stopped bool // by fn
 }
 
 // run reads the listed files in order.
@@ -149,6 +151,7 @@ func (s *scanner) line(line []byte, off int64) error {
 	l := s.log
 	seq := l.cursor.next
 	if err := s.fn(seq, line, Pos{File: l.cursor.file, Offset: off}); err != nil {
+		s.stopped = true
 		return err
 	}
 	return l.publish(Pos{File: l.cursor.file, Offset: off}, []int{len(line) + 1})

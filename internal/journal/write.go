@@ -102,6 +102,9 @@ func (l *Log) EndGroup() {
 
 // enter makes the file of a position, which is the tail, the active one.
 func (l *Log) enter(at Pos) (*writer, error) {
+	if n := len(l.listed); n > 1 || n == 1 && l.listed[0] != at.File {
+		return nil, fmt.Errorf("%s: %w: the scan ended before this file", l.path(Name(l.listed[0])), ErrNotReady)
+	}
 	if l.active != nil && l.active.first == at.File {
 		return l.active, nil
 	}
@@ -124,8 +127,22 @@ func (l *Log) reopen(at Pos) (*writer, error) {
 		}, w.f.Close())
 	}
 	w.end = at.Offset
+	return w, l.activate(w)
+}
+
+// activate makes a file the active one. The one before it is closed, or kept
+// until it is synced.
+func (l *Log) activate(w *writer) error {
+	old := l.active
 	l.active = w
-	return w, nil
+	switch {
+	case old == nil:
+		return nil
+	case old.dirty:
+		l.behind = append(l.behind, old)
+		return nil
+	}
+	return old.f.Close()
 }
 
 // openFile opens a file for writing and returns its size.
@@ -177,15 +194,7 @@ func (l *Log) begin(first uint64) (*writer, error) {
 
 // enterNew makes a file the last of the table and the active one.
 func (l *Log) enterNew(w *writer) error {
-	var err error
-	if old := l.active; old != nil {
-		if old.dirty {
-			l.behind = append(l.behind, old)
-		} else {
-			err = old.f.Close()
-		}
-	}
-	l.active = w
+	err := l.activate(w)
 	l.mu.Lock()
 	l.files = append(l.files, &logFile{first: w.first})
 	l.cursor = Cursor{opts: l.opts, file: w.first, next: w.first, ended: l.cursor.ended}

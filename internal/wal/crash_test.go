@@ -19,7 +19,7 @@ type (
 
 // script is what a vault does with its log.
 type script struct {
-	sessions []int  // groups written in each; the log is reset before each
+	lives []int  // groups written in each; the log is reset before each
 	keep     uint64 // a group is forgotten so many groups later
 	sizes    []int
 	exact    int // instead of sizes: every frame has this length, if it can
@@ -45,7 +45,7 @@ func (s *script) size(h uint64) int {
 // run carries the script out. The disk that records is below the one that is used.
 func (s *script) run(m *fsx.Mem, d fsx.Disk, opts Options) error {
 	h := uint64(0)
-	for i, n := range s.sessions {
+	for i, n := range s.lives {
 		if i > 0 {
 			m.Mark(forgotten(h - 1)) // a recovery has synced everything elsewhere
 		}
@@ -157,10 +157,10 @@ func (s *script) goOn(d *fsx.Mem, opts Options) error {
 
 func scripts() map[string]*script {
 	return map[string]*script{
-		"fresh":    {sessions: []int{6}, keep: 100, sizes: []int{200, 900, 1500}},
-		"reuse":    {sessions: []int{40}, keep: 3, sizes: []int{200, 900, 1500, 100}},
-		"long":     {sessions: []int{10}, keep: 2, sizes: []int{200, 9000, 300, 5000}},
-		"sessions": {sessions: []int{3, 1, 0, 1, 6, 2, 9}, keep: 3, sizes: []int{700, 1800, 50}},
+		"fresh":    {lives: []int{6}, keep: 100, sizes: []int{200, 900, 1500}},
+		"reuse":    {lives: []int{40}, keep: 3, sizes: []int{200, 900, 1500, 100}},
+		"long":     {lives: []int{10}, keep: 2, sizes: []int{200, 9000, 300, 5000}},
+		"lives": {lives: []int{3, 1, 0, 1, 6, 2, 9}, keep: 3, sizes: []int{700, 1800, 50}},
 	}
 }
 
@@ -201,7 +201,7 @@ func TestCrash(t *testing.T) {
 // TestCrashInRecovery crashes once more while a log that a crash has left is
 // reset and written.
 func TestCrashInRecovery(t *testing.T) {
-	s := &script{sessions: []int{9}, keep: 3, sizes: []int{900, 1500, 100}}
+	s := &script{lives: []int{9}, keep: 3, sizes: []int{900, 1500, 100}}
 	m := fsx.NewMem()
 	m.Record()
 	opts := options(4096)
@@ -374,10 +374,10 @@ func TestCrashFindsBugs(t *testing.T) {
 		"no sync":              {all["fresh"], func(d fsx.Disk) fsx.Disk { return &broken{Disk: d, noSync: true} }, read, ""},
 		"no sync of folders":   {all["fresh"], func(d fsx.Disk) fsx.Disk { return &broken{Disk: d, noSyncDir: true} }, read, "no group"},
 		"no mark":              {all["reuse"], func(d fsx.Disk) fsx.Disk { return &broken{Disk: d, noMark: true} }, read, "called damage"},
-		"reuse before forget":  {&script{sessions: []int{40}, keep: 6, sizes: []int{900}, early: true}, nil, read, "forgotten below"},
+		"reuse before forget":  {&script{lives: []int{40}, keep: 6, sizes: []int{900}, early: true}, nil, read, "forgotten below"},
 		"checksum skipped":     {all["reuse"], nil, naive(false, true), ""},
-		"generation skipped":   {&script{sessions: []int{60}, keep: 1, exact: 1024}, nil, naive(true, false), "acknowledged below"},
-		"none (naive reading)": {&script{sessions: []int{5}, keep: 100, sizes: []int{500}}, nil, naive(true, true), "-"},
+		"generation skipped":   {&script{lives: []int{60}, keep: 1, exact: 1024}, nil, naive(true, false), "acknowledged below"},
+		"none (naive reading)": {&script{lives: []int{5}, keep: 100, sizes: []int{500}}, nil, naive(true, true), "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := fsx.NewMem()
@@ -412,7 +412,7 @@ func TestCrashFindsBugs(t *testing.T) {
 // TestFaults lets each call of a life of the log fail, once or from then on.
 // The failure is seen, nothing acknowledged is lost, and what can go on does.
 func TestFaults(t *testing.T) {
-	s := &script{sessions: []int{1, 14}, keep: 3, sizes: []int{900, 1500, 100, 5000}}
+	s := &script{lives: []int{1, 14}, keep: 3, sizes: []int{900, 1500, 100, 5000}}
 	opts := options(4096)
 	var calls []string
 	count := fsx.Fault(fsx.NewMem(), func(c fsx.Call) error {

@@ -140,17 +140,17 @@ func TestGroupLongerThanFile(t *testing.T) {
 	}
 }
 
-// TestSessions opens the log again and again; what was there is superseded by
+// TestLives opens the log again and again; what was there is superseded by
 // what comes after Reset, whatever its height.
-func TestSessions(t *testing.T) {
+func TestLives(t *testing.T) {
 	d := fsx.NewMem()
 	opts := options(4096)
 	height := uint64(0)
-	for session := range 30 {
+	for life := range 30 {
 		w := start(t, folder(d), opts)
-		height += uint64(session % 3) // a recovery may take groups from elsewhere
+		height += uint64(life % 3) // a recovery may take groups from elsewhere
 		first := height
-		for range session % 5 {
+		for range life % 5 {
 			mustPut(t, w, makeGroup(height, 900))
 			height++
 		}
@@ -159,10 +159,10 @@ func TestSessions(t *testing.T) {
 		}
 		groups, report, err := read(folder(d), opts)
 		if err != nil || report.Torn != nil || report.Damage != nil {
-			t.Fatalf("session %d: %+v %v", session, report, err)
+			t.Fatalf("life %d: %+v %v", life, report, err)
 		}
-		if session%5 > 0 && (report.First != first || report.Last != height-1) {
-			t.Fatalf("session %d: groups %d-%d, wanted %d-%d", session, report.First, report.Last, first, height-1)
+		if life%5 > 0 && (report.First != first || report.Last != height-1) {
+			t.Fatalf("life %d: groups %d-%d, wanted %d-%d", life, report.First, report.Last, first, height-1)
 		}
 		if err := same(groups, func(uint64) int { return 900 }); err != nil {
 			t.Fatal(err)
@@ -364,7 +364,7 @@ func TestOtherGroupOfSameHeight(t *testing.T) {
 func TestOnDisk(t *testing.T) {
 	d := tempDisk(t)
 	opts := options(8192)
-	size := func(h uint64) int { return int(h%5) * 900 }
+	size := func(h uint64) int { return 40 + int(h%5)*900 }
 	for life := range uint64(4) {
 		w := start(t, folder(d), opts)
 		for i := range uint64(12) {
