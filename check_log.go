@@ -222,7 +222,8 @@ func (l *logChecker) bad(seq uint64) { l.broken = min(l.broken, seq) }
 
 // finish says what stands behind the last commit.
 func (l *logChecker) finish() {
-	if n := len(l.group); n > 0 && l.limit == noLimit {
+	// A published size ends with a commit line.
+	if n := len(l.group); n > 0 && (l.limit == noLimit || uint64(len(l.places)) == l.limit) {
 		l.find(logName(l.group[0].at.File), l.group[0].at.Offset, "%d lines behind the last commit line; they are part of no commit", n)
 	}
 	l.report.Records = uint64(len(l.places))

@@ -65,9 +65,20 @@ func (c *checker) checkCheckpoint() error {
 	if head.Size > uint64(len(c.leaves)) {
 		return nil
 	}
-	if root := merkle.RootOf(c.leaves[:head.Size]); root != head.Root {
-		c.find("checkpoint", -1, "at size %d it has root %v, the log gives %v", head.Size, head.Root, root)
+	root := merkle.RootOf(c.leaves[:head.Size])
+	if root == head.Root {
+		return nil
 	}
+	// The signature is good, so the log is not. Whatever differs before the last
+	// commit line contradicts that line and was found; else it is the line itself.
+	for i := len(c.commits) - 1; i >= 0; i-- {
+		if last := c.commits[i]; last.seq < head.Size {
+			c.find(logName(last.at.File), last.at.Offset, "record %d: with it the first %d records have root %v, the signed checkpoint says %v", last.seq, head.Size, root, head.Root)
+			c.broken = min(c.broken, last.seq)
+			return nil
+		}
+	}
+	c.find("checkpoint", -1, "at size %d it has root %v, the log gives %v", head.Size, head.Root, root)
 	return nil
 }
 

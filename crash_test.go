@@ -242,8 +242,11 @@ func remembers(v *Vault, knows []any) error {
 				return fmt.Errorf("acknowledged: %w", err)
 			}
 			line, err := w.Record(e.seq)
-			if err != nil || merkle.LeafHash(line) != e.leaf {
-				return fmt.Errorf("acknowledged record %d is lost: %v", e.seq, err)
+			if err != nil {
+				return fmt.Errorf("acknowledged record %d cannot be read: %w", e.seq, err)
+			}
+			if merkle.LeafHash(line) != e.leaf {
+				return fmt.Errorf("acknowledged record %d is another", e.seq)
 			}
 			ops, err := w.Ops(e.seq)
 			if err != nil {

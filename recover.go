@@ -89,7 +89,7 @@ func (v *Vault) restore(h held, front *scanner, frontErr error) (*scanner, error
 		if err := v.setAside("wal", h.Torn.Bytes); err != nil {
 			return nil, err
 		}
-		v.note("the write-ahead log ends in a torn group (%s, offset %d), which was never acknowledged; its bytes are in meta/host/cut", h.Torn.File, h.Torn.Offset)
+		v.note("the write-ahead log ends in a torn group (%s, offset %d), as a crash before its sync leaves it; its bytes are in meta/host/cut", h.Torn.File, h.Torn.Offset)
 	}
 	if h.Groups == 0 && frontErr != nil {
 		return nil, frontErr // nothing was written to the log since it was synced whole
@@ -97,8 +97,10 @@ func (v *Vault) restore(h held, front *scanner, frontErr error) (*scanner, error
 	if h.Groups > 0 && front.size < h.from {
 		return nil, errors.Join(fmt.Errorf("%w: the log is whole up to record %d, the write-ahead log begins with record %d; bring the lost records back from a copy", ErrDamaged, front.size, h.from), frontErr)
 	}
-	if d := h.Damage; d != nil && (d.Next == 0 && front.height <= d.Height || front.height < d.Next) {
-		return nil, errors.Join(fmt.Errorf("%w: %s, offset %d: %s; the log does not hold the group of height %d either", ErrDamaged, d.File, d.Offset, d.Reason, d.Height), frontErr)
+	for _, d := range h.Damaged {
+		if d.Next == 0 && front.height <= d.Height || front.height < d.Next {
+			return nil, errors.Join(fmt.Errorf("%w: %s, offset %d: %s; the log does not hold the group of height %d either", ErrDamaged, d.File, d.Offset, d.Reason, d.Height), frontErr)
+		}
 	}
 	// What the log alone holds goes the same way as the rest: it is read, and
 	// written again.

@@ -97,42 +97,13 @@ func (v *Vault) opsOf(seq uint64, tx *record.Tx) ([]record.Op, []merkle.Hash, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("op lines of record %d: %w", seq, err)
 	}
-	return parseWide(seq, tx.Wide, b)
-}
-
-// parseWide splits the op lines of a wide transaction and checks all that its
-// record says of them.
-func parseWide(seq uint64, wide *record.Wide, b []byte) ([]record.Op, []merkle.Hash, error) {
-	bad := func(what string, args ...any) error {
-		return fmt.Errorf("%w: op lines %v of record %d: %s", ErrDamaged, wide.Lines, seq, fmt.Sprintf(what, args...))
+	ops, lines, err := tx.Wide.Open(b)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: op lines %v of record %d: %w", ErrDamaged, tx.Wide.Lines, seq, err)
 	}
-	if uint64(len(b)) != wide.Size {
-		return nil, nil, bad("%d bytes, the record says %d", len(b), wide.Size)
-	}
-	n := bytes.Count(b, []byte{'\n'})
-	if uint64(n) != wide.Count {
-		return nil, nil, bad("%d lines, the record says %d", n, wide.Count)
-	}
-	ops := make([]record.Op, 0, n)
-	digests := make([]merkle.Hash, 0, n)
-	for len(b) > 0 {
-		line, rest, ok := bytes.Cut(b, []byte{'\n'})
-		if !ok {
-			return nil, nil, bad("the last line does not end")
-		}
-		op, err := record.ParseOp(line)
-		if err != nil {
-			return nil, nil, bad("line %d: %v", len(ops)+1, err)
-		}
-		ops = append(ops, op)
-		digests = append(digests, record.OpDigest(line))
-		b = rest
-	}
-	if root := merkle.RootOf(digests); root != wide.Root {
-		return nil, nil, bad("their root is %v, the record says %v", root, wide.Root)
-	}
-	if err := record.VerifyOps(ops); err != nil {
-		return nil, nil, bad("%v", err)
+	digests := make([]merkle.Hash, len(lines))
+	for i, line := range lines {
+		digests[i] = record.OpDigest(line)
 	}
 	return ops, digests, nil
 }

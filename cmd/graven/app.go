@@ -23,6 +23,7 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	conf     config
+	bar      *progress // what shows on the terminal now, if anything
 }
 
 // run executes a command line and returns the exit code.
@@ -161,6 +162,9 @@ func (a *app) buffered(fn func() error) error {
 
 // talk says something to the person, not to the script.
 func (a *app) talk(format string, args ...any) {
+	if a.bar != nil {
+		a.bar.end()
+	}
 	fmt.Fprintf(a.err, format+"\n", args...)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +12,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"graven"
-)
-
-// What the demonstration takes of a directory.
-const (
-	demoFiles = 1000
-	demoBytes = 64 << 20
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -26,13 +19,19 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo [DIR]",
 		Short: "Show the main job on the files of a directory",
-		Long: "Import a directory (default: this one; at most 1,000 files and 64 MiB, without .git) into a store in a\n" +
-			"temporary directory, look into the past, prove and verify, rescue without the program, damage a byte.",
+		Long: "Show the main job on real files: those of DIR (default: the directory it runs in; at most 1,000 files and\n" +
+			"64 MiB, without .git), copied to a temporary directory that is removed at the end. Every command is printed\n" +
+			"as one would type it, with what it says.",
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) (err error) {
 			dir := "."
 			if len(argv) > 0 {
 				dir = argv[0]
+			}
+			if info, err := os.Stat(dir); err != nil {
+				return err
+			} else if !info.IsDir() {
+				return usage("%s is not a directory", dir)
 			}
 			if dir, err = filepath.Abs(dir); err != nil {
 				return err
@@ -42,192 +41,302 @@ func (a *app) demoCommand() *cobra.Command {
 				return err
 			}
 			if keep {
-				a.talk("The demonstration is in %s.", temp)
+				defer a.talk("Everything is still in %s.", temp)
 			} else {
 				defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 			}
-			d := &demo{a: a, ctx: cmd.Context(), dir: dir, temp: temp, store: filepath.Join(temp, "store")}
-			return d.run()
+			return a.demo(cmd.Context(), dir, temp)
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "do not remove the temporary directory")
 	return cmd
 }
 
-// demo runs the steps of the demonstration. Each command that it prints is the
-// one that it runs, in this process, with the store set by GRAVEN_STORE.
-type demo struct {
-	a     *app
-	ctx   context.Context
-	dir   string // the files
-	temp  string
-	store string
-	key   string // the first key that was imported
-	vkey  string
-}
-
-func (d *demo) run() error {
-	for _, step := range []func() error{d.fill, d.change, d.proofs, d.rescue, d.damage} {
-		if err := step(); err != nil {
-			return err
+// demo runs the demonstration. It takes the process over: it works in temp, and
+// without any setting of the environment, so that each command that it prints
+// is the one that it runs.
+func (a *app) demo(ctx context.Context, dir, temp string) (err error) {
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "GRAVEN_") {
+			if err := os.Unsetenv(name); err != nil {
+				return err
+			}
 		}
 	}
-	d.say("That was all. The store was in a temporary directory; nothing of yours was changed.")
-	return nil
-}
-
-func (d *demo) say(text string) { fmt.Fprintf(d.a.out, "\n%s\n", d.a.bold("# "+text)) }
-
-// graven runs a command of this program and prints it and what it says. It
-// wants the exit code.
-func (d *demo) graven(want int, argv ...string) (string, error) {
-	shown := make([]string, len(argv))
-	for i, arg := range argv {
-		shown[i] = arg
-		if strings.ContainsAny(arg, " '\"$\\") || arg == "" {
-			shown[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-		}
-	}
-	fmt.Fprintf(d.a.out, "$ graven %s\n", strings.Join(shown, " "))
-	var out strings.Builder
-	both := io.MultiWriter(&out, d.a.out)
-	args := append([]string{"--store", d.store, "--vault", "main", "--output", "text", "--config", filepath.Join(d.temp, "none.toml")}, argv...)
-	if got := run(d.ctx, args, strings.NewReader("a second version, from the demonstration\n"), both, d.a.out); got != want {
-		return "", fmt.Errorf("graven %s: exit code %d, wanted %d", strings.Join(argv, " "), got, want)
-	}
-	return out.String(), nil
-}
-
-// fill makes a store and imports the directory.
-func (d *demo) fill() error {
-	if err := os.WriteFile(filepath.Join(d.temp, "none.toml"), nil, 0o644); err != nil {
-		return err
-	}
-	d.say("A store, and a key for those who will verify.")
-	out, err := d.graven(0, "init")
+	home, err := os.Getwd()
 	if err != nil {
 		return err
 	}
-	d.vkey = strings.TrimSpace(out)
-	d.say(fmt.Sprintf("Import %s (at most %d files and %s, no .git). One receipt a transaction.", d.dir, demoFiles, formatBytes(demoBytes)))
-	fmt.Fprintf(d.a.out, "$ graven import %s --prefix files/\n", d.dir)
-	in := &app{in: d.a.in, out: d.a.out, err: d.a.out, conf: config{Store: d.store, Vault: "main", Output: "text"}}
-	err = in.withVault(d.ctx, false, func(v *graven.Vault) error {
-		im := &importer{a: in, ctx: d.ctx, v: v, dir: d.dir, prefix: "files/", limit: treeLimit{demoFiles, demoBytes, ".git"}}
-		if err := im.run(); err != nil {
+	defer func() { err = errors.Join(err, os.Chdir(home)) }()
+	if err := os.Chdir(temp); err != nil {
+		return err
+	}
+	d := &demo{a: a, ctx: ctx}
+	took, err := copyTree(ctx, dir, "files")
+	if err != nil {
+		return err
+	}
+	d.say("%s.", took)
+	d.shell("cd " + temp)
+	for _, step := range []func(){d.fill, d.change, d.prove, d.rescue, d.damage} {
+		if step(); d.err != nil {
+			return fmt.Errorf("the demonstration failed: %w", d.err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	d.say("That was all. Nothing of yours was changed.")
+	return nil
+}
+
+const (
+	demoVault  = defaultStore + "/vaults/main"
+	demoChange = "changed by the demonstration\n"
+)
+
+// demo is the demonstration under way. After an error it does nothing more.
+type demo struct {
+	a    *app
+	ctx  context.Context
+	key  string // the key that is changed
+	last string // what the last command wrote to standard output
+	err  error
+}
+
+func (d *demo) fill() {
+	d.say("A store, with a key for whoever is to verify what it says.")
+	d.run(0, "init")
+	d.say("Import the files. Each receipt is a transaction: durable, signed, and one line of the ledger.")
+	d.run(0, "import", "files", "--prefix", "files/")
+	d.run(0, "status")
+	d.say("The ledger is a text file. Its newest lines, in short:")
+	d.run(0, "log", "-n", "5")
+}
+
+func (d *demo) change() {
+	if d.key, d.err = d.pick(); d.err != nil {
+		return
+	}
+	d.say("Change a value. What it was is still there.")
+	d.quiet("checkpoint")
+	lines := strings.Split(d.last, "\n")
+	if len(lines) < 2 {
+		d.err = fmt.Errorf("a checkpoint of %d lines", len(lines))
+		return
+	}
+	var size uint64
+	if _, d.err = fmt.Sscan(lines[1], &size); d.err != nil {
+		return
+	}
+	d.print("$ echo %s | graven put %s", quote(strings.TrimSuffix(demoChange, "\n")), quote(d.key))
+	d.exec(0, strings.NewReader(demoChange), d.a.out, "put", d.key)
+	d.run(0, "get", d.key)
+	d.head(3, "get", d.key, "--at", fmt.Sprint(size-1))
+}
+
+// pick chooses a small text among the imported files.
+func (d *demo) pick() (string, error) {
+	best, bestSize := "", int64(-1)
+	err := filepath.WalkDir("files", func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
 			return err
 		}
-		for e, err := range v.View().List(graven.Query{Prefix: []byte("files/"), Limit: 1}) {
-			d.key = formatKey(e.Key)
+		info, err := e.Info()
+		if err != nil {
 			return err
+		}
+		name := filepath.ToSlash(path)
+		size := info.Size()
+		switch {
+		case formatKey([]byte(name)) != name: // one that reads well
+		case name == "files/README.md":
+			best, bestSize = name, 0
+		case bestSize < 0 || size > 0 && size < bestSize:
+			best, bestSize = name, size
 		}
 		return nil
 	})
+	if err == nil && best == "" {
+		err = errors.New("no file has a name that can be shown")
+	}
+	return best, err
+}
+
+func (d *demo) prove() {
+	d.say("Prove the value, and that another key is absent. Two small files, and the key of the log:")
+	d.run(0, "prove", d.key, "--out", "value.proof")
+	d.run(0, "prove", "files/no/such/file", "--out", "absence.proof")
+	d.to("key.txt", "key")
+	d.to("value.txt", "get", d.key)
+	d.say("Anybody can verify them anywhere, without the store.")
+	d.shell("mkdir elsewhere; cd elsewhere")
+	if d.err == nil {
+		d.err = errors.Join(os.Mkdir("elsewhere", 0o777), os.Chdir("elsewhere"))
+	}
+	d.run(0, "verify", "../value.proof", "--vkey", "@../key.txt", "--subject", d.key, "--value", "../value.txt")
+	d.run(0, "verify", "../absence.proof", "--vkey", "@../key.txt")
+	d.say("A proof of something else is refused, however true it is.")
+	d.run(exitDamage, "verify", "../absence.proof", "--vkey", "@../key.txt", "--subject", d.key)
+	d.shell("cd ..")
+	if d.err == nil {
+		d.err = os.Chdir("..")
+	}
+}
+
+func (d *demo) rescue() {
+	d.say("And if this program were gone? Every vault has a script that needs a shell and coreutils, nothing else.")
+	d.script(0, "rescued")
+}
+
+func (d *demo) damage() {
+	d.say("Now somebody changes one byte on the disk, in the value that was written last.")
+	file, at, err := findBytes(demoVault+"/blocks/open/*.blk", []byte(demoChange))
 	if err != nil {
-		return err
+		d.err = err
+		return
 	}
-	if d.key == "" {
-		d.key = "files/first"
-		if _, err := d.graven(0, "put", d.key); err != nil {
-			return err
-		}
-	}
-	d.say("The ledger is a text file: one line a transaction.")
-	_, err = d.graven(0, "log", "-n", "4")
-	return err
+	d.poke(file, at, 'C')
+	d.run(exitDamage, "get", d.key)
+	d.run(exitDamage, "check")
+	d.script(exitDamage, "rescued-again")
+	d.say("The byte is put back.")
+	d.poke(file, at, demoChange[0])
+	d.run(0, "check")
 }
 
-// change writes a second version and looks into the past.
-func (d *demo) change() error {
-	out, err := d.graven(0, "checkpoint")
+// script runs the vault's rescue.sh.
+func (d *demo) script(want int, out string) {
+	if d.err != nil {
+		return
+	}
+	for _, tool := range []string{"sh", "sha256sum", "basenc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			d.print("(left out: this machine has no %s, which GNU coreutils bring)", tool)
+			return
+		}
+	}
+	argv := []string{"sh", demoVault + "/rescue.sh", out}
+	d.shell(strings.Join(argv, " "))
+	cmd := exec.CommandContext(d.ctx, argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = d.a.out, d.a.out
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		d.err = err
+		return
+	}
+	d.ended("rescue.sh", cmd.ProcessState.ExitCode(), want)
+}
+
+// poke changes one byte of a file.
+func (d *demo) poke(file string, at int64, b byte) {
+	if d.err != nil {
+		return
+	}
+	d.shell(fmt.Sprintf("printf %c | dd of=%s bs=1 seek=%d conv=notrunc status=none", b, file, at))
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
-		return err
+		d.err = err
+		return
 	}
-	size := strings.Split(out, "\n")[1]
-	d.say("Change a value. What was is still there.")
-	for _, argv := range [][]string{{"put", d.key, "-"}, {"get", d.key}} {
-		if _, err := d.graven(0, argv...); err != nil {
-			return err
-		}
-	}
-	seq := fmt.Sprint(atoi(size) - 1)
-	_, err = d.graven(0, "get", d.key, "--at", seq, "--out", filepath.Join(d.temp, "before"))
-	return err
+	_, err = f.WriteAt([]byte{b}, at)
+	d.err = errors.Join(err, f.Close())
 }
 
-func atoi(s string) (n uint64) {
-	_, _ = fmt.Sscan(s, &n)
-	return n
-}
-
-// proofs makes a proof of a value and one of an absence, and verifies both.
-func (d *demo) proofs() error {
-	d.say("Prove the value, and prove that another key is absent. A proof verifies anywhere, without the store.")
-	present, absent := filepath.Join(d.temp, "present.proof"), filepath.Join(d.temp, "absent.proof")
-	value := filepath.Join(d.temp, "value")
-	for _, argv := range [][]string{
-		{"prove", d.key, "--out", present},
-		{"get", d.key, "--out", value},
-		{"verify", present, "--vkey", d.vkey, "--subject", d.key, "--value", value},
-		{"prove", "files/no such file", "--out", absent},
-		{"verify", absent, "--vkey", d.vkey, "--subject", "files/no such file"},
-	} {
-		if _, err := d.graven(0, argv...); err != nil {
-			return err
-		}
-	}
-	d.say("A true proof of something else proves nothing about what you asked.")
-	_, err := d.graven(exitDamage, "verify", absent, "--vkey", d.vkey, "--subject", d.key)
-	return err
-}
-
-func (d *demo) vaultDir() string { return filepath.Join(d.store, "vaults", "main") }
-
-// rescue reads the vault with a shell script and coreutils.
-func (d *demo) rescue() error {
-	d.say("When this program is long gone: a shell and coreutils extract every value, check it, and recompute the signed root.")
-	if _, err := exec.LookPath("sh"); err != nil {
-		fmt.Fprintln(d.a.out, "(there is no sh on this machine: left out)")
-		return nil
-	}
-	return d.sh(d.vaultDir(), true, "rescue.sh", filepath.Join(d.temp, "rescued"))
-}
-
-func (d *demo) sh(dir string, wantOK bool, argv ...string) error {
-	fmt.Fprintf(d.a.out, "$ sh %s\n", strings.Join(argv, " "))
-	cmd := exec.CommandContext(d.ctx, "sh", argv...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, d.a.out, d.a.out
-	if err := cmd.Run(); (err == nil) != wantOK {
-		return fmt.Errorf("sh %s: %v", strings.Join(argv, " "), err)
-	}
-	return nil
-}
-
-// damage changes one byte on disk and shows what catches it.
-func (d *demo) damage() error {
-	d.say("Now somebody with access to the disk changes one byte of the ledger.")
-	logs, err := filepath.Glob(filepath.Join(d.vaultDir(), "log", "log-*.jsonl"))
-	if err != nil || len(logs) == 0 {
-		return fmt.Errorf("no log file: %w", err)
-	}
-	f, err := os.OpenFile(logs[0], os.O_RDWR, 0)
+// findBytes finds the first of the files that match which holds text.
+func findBytes(pattern string, text []byte) (file string, at int64, err error) {
+	names, err := filepath.Glob(pattern)
 	if err != nil {
-		return err
+		return "", 0, err
 	}
-	old := make([]byte, 1)
-	const offset = 40
-	_, err = f.ReadAt(old, offset)
-	if err == nil {
-		_, err = f.WriteAt([]byte{old[0] ^ 1}, offset)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	fmt.Fprintf(d.a.out, "(byte %d of %s: %q became %q)\n", offset, filepath.Base(logs[0]), old[0], old[0]^1)
-	for _, argv := range [][]string{{"check"}, {"get", d.key}} {
-		if _, err := d.graven(exitDamage, argv...); err != nil {
-			return err
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return "", 0, err
+		}
+		if i := bytes.Index(b, text); i >= 0 {
+			return name, int64(i), nil
 		}
 	}
-	return nil
+	return "", 0, fmt.Errorf("%q is in none of %s", text, pattern)
+}
+
+func (d *demo) print(format string, args ...any) {
+	if d.err == nil {
+		_, d.err = fmt.Fprintf(d.a.out, format+"\n", args...)
+	}
+}
+
+func (d *demo) say(format string, args ...any) {
+	d.print("\n%s", d.a.bold("# "+fmt.Sprintf(format, args...)))
+}
+
+// shell prints a command that is not run, or run by other means.
+func (d *demo) shell(command string) { d.print("$ %s", command) }
+
+// run prints a command of this program, runs it, and wants its exit code.
+func (d *demo) run(want int, argv ...string) {
+	d.shell(typed(argv))
+	d.exec(want, strings.NewReader(""), d.a.out, argv...)
+}
+
+// quiet runs a command unseen.
+func (d *demo) quiet(argv ...string) { d.exec(0, strings.NewReader(""), io.Discard, argv...) }
+
+// to runs a command with its output in a file.
+func (d *demo) to(file string, argv ...string) {
+	d.shell(typed(argv) + " >" + file)
+	d.quiet(argv...)
+	if d.err == nil {
+		d.err = os.WriteFile(file, []byte(d.last), 0o666)
+	}
+}
+
+// head runs a command and shows the first lines of its output.
+func (d *demo) head(lines int, argv ...string) {
+	d.shell(fmt.Sprintf("%s | head -n %d", typed(argv), lines))
+	d.quiet(argv...)
+	for line := range strings.Lines(d.last) {
+		if lines--; lines >= 0 {
+			d.print("%s", strings.TrimSuffix(line, "\n"))
+		}
+	}
+}
+
+func (d *demo) exec(want int, in io.Reader, out io.Writer, argv ...string) {
+	if d.err != nil {
+		return
+	}
+	var last bytes.Buffer
+	got := run(d.ctx, argv, in, io.MultiWriter(&last, out), d.a.out)
+	d.last = last.String()
+	d.ended(typed(argv), got, want)
+}
+
+// ended tells of an exit code that is not 0.
+func (d *demo) ended(what string, got, want int) {
+	if got != 0 {
+		d.print("(exit code %d)", got)
+	}
+	if got != want && d.err == nil {
+		d.err = fmt.Errorf("%s: exit code %d, wanted %d", what, got, want)
+	}
+}
+
+// typed is a command as one would type it.
+func typed(argv []string) string {
+	words := []string{"graven"}
+	for _, arg := range argv {
+		words = append(words, quote(arg))
+	}
+	return strings.Join(words, " ")
+}
+
+// quote quotes a word for a shell where it must be.
+func quote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -114,7 +115,9 @@ func (ex *exporter) file(e graven.Entry) error {
 		ex.skip(e, why)
 		return nil
 	}
-	if err := ex.root.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+	if err := ex.root.MkdirAll(filepath.Dir(name), 0o777); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) {
+		return err
+	} else if err != nil {
 		ex.skip(e, fmt.Sprintf("its folder cannot be made: %v", err))
 		return nil
 	}

@@ -19,7 +19,8 @@ type progress struct {
 
 func (a *app) newProgress(what string) *progress {
 	now := time.Now()
-	return &progress{w: a.err, what: what, term: isTerminal(a.err), start: now, shown: now}
+	a.bar = &progress{w: a.err, what: what, term: isTerminal(a.err), start: now, shown: now}
+	return a.bar
 }
 
 // show tells items and bytes done so far, of total bytes.

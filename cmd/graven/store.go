@@ -139,7 +139,7 @@ func (a *app) statusCommand() *cobra.Command {
 // notWritable says why a vault could not be written. That status itself opened
 // it for reading only is no reason.
 func notWritable(st graven.Status) string {
-	if st.Writable || st.Why == "it was opened for reading" {
+	if st.Writable || strings.HasSuffix(st.Why, "it was opened for reading") {
 		return ""
 	}
 	return st.Why

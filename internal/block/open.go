@@ -27,6 +27,7 @@ type openBlock struct {
 	written uint64
 	synced  uint64 // the value of written that the last good sync covers
 	twin    *twin  // set if the file is published under sealed/ as well: then it must not change
+	promise int    // artifacts that a sealed copy holds whose record is still to come; 0: none
 	broken  error  // why LoadOpen found fewer artifacts than it was asked for
 	loose   bool   // found on disk: other bytes may stand behind size. Written under write as well
 
@@ -98,15 +99,21 @@ func (s *Store) Full(class string, threshold uint64) bool {
 	return count > 0 && uint64(offset) >= threshold
 }
 
-// Advance begins the next block of a class, unless the present one is empty.
-// The one before it takes no more artifacts and can be sealed.
+// rest reports whether the block holds more than a sealed copy of it, so that
+// Sealed will move artifacts to the start of the next block. Callers hold mu.
+func (b *openBlock) rest() bool { return b.promise > 0 && b.promise < b.count }
+
+// Advance begins the next block of a class, unless the present one is empty, or
+// was sealed in part and waits for Sealed: what stands behind the seal must
+// become the first of the next block. The block before the new one takes no more
+// artifacts and can be sealed whole.
 func (s *Store) Advance(class string) {
 	s.write.Lock()
 	defer s.write.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.classes[class]; c != nil {
-		if b := c.open[c.tail]; b != nil && b.count > 0 {
+		if b := c.open[c.tail]; b != nil && b.count > 0 && !b.rest() {
 			c.tail++
 		}
 	}
@@ -170,7 +177,7 @@ func (s *Store) target(sec section) (*openBlock, error) {
 		return b, nil
 	}
 	before := c.open[c.tail]
-	next := sec.number == c.tail || sec.number == c.tail+1 && before != nil && before.count > 0
+	next := sec.number == c.tail || sec.number == c.tail+1 && before != nil && before.count > 0 && !before.rest()
 	if !next || sec.offset != 0 || sec.number > maxNumber {
 		return nil, invalid("no open block %d of class %s, where a section at offset %d belongs; the class is at block %d", sec.number, sec.class, sec.offset, c.tail)
 	}

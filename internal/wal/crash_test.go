@@ -20,11 +20,11 @@ type (
 // script is what a vault does with its log.
 type script struct {
 	lives []int  // groups written in each; the log is reset before each
-	keep     uint64 // a group is forgotten so many groups later
-	sizes    []int
-	exact    int // instead of sizes: every frame has this length, if it can
-	found    map[uint64]int
-	early    bool // defect: a group is forgotten before anybody else has it
+	keep  uint64 // a group is forgotten so many groups later
+	sizes []int
+	exact int // instead of sizes: every frame has this length, if it can
+	found map[uint64]int
+	early bool // defect: a group is forgotten before anybody else has it
 }
 
 func (s *script) size(h uint64) int {
@@ -157,9 +157,9 @@ func (s *script) goOn(d *fsx.Mem, opts Options) error {
 
 func scripts() map[string]*script {
 	return map[string]*script{
-		"fresh":    {lives: []int{6}, keep: 100, sizes: []int{200, 900, 1500}},
-		"reuse":    {lives: []int{40}, keep: 3, sizes: []int{200, 900, 1500, 100}},
-		"long":     {lives: []int{10}, keep: 2, sizes: []int{200, 9000, 300, 5000}},
+		"fresh": {lives: []int{6}, keep: 100, sizes: []int{200, 900, 1500}},
+		"reuse": {lives: []int{40}, keep: 3, sizes: []int{200, 900, 1500, 100}},
+		"long":  {lives: []int{10}, keep: 2, sizes: []int{200, 9000, 300, 5000}},
 		"lives": {lives: []int{3, 1, 0, 1, 6, 2, 9}, keep: 3, sizes: []int{700, 1800, 50}},
 	}
 }
