@@ -116,8 +116,14 @@ func (c *checker) checkBlocks() error {
 	c.checkState(v)
 	for _, b := range v.blocks.OpenBlocks() {
 		c.report.Blocks++
-		if !c.opts.Quick {
-			v.blocks.CheckOpen(b.Class, b.Number, b.Count, damage)
+		if c.opts.Quick {
+			continue
+		}
+		v.blocks.CheckOpen(b.Class, b.Number, b.Count, damage)
+		if info, err := c.dir.Stat(fmt.Sprintf("blocks/open/%s-%08d.blk", b.Class, b.Number)); err == nil {
+			if err := c.read(info.Size); err != nil {
+				return err
+			}
 		}
 	}
 	if !c.opts.Quick {

@@ -45,18 +45,42 @@ func (w *View) opLine(stored []byte, seq uint64, digest merkle.Hash) ([]byte, er
 	if !ok || ver.Seq != seq {
 		return nil, fmt.Errorf("%w: state names record %d for a key that the index does not know there", ErrDamaged, seq)
 	}
-	ops, err := w.Ops(seq)
+	lines, err := w.opLines(seq)
 	if err != nil {
 		return nil, err
 	}
-	line, err := ops[ver.Op].Append(nil)
-	if err != nil {
-		return nil, err
+	if int(ver.Op) >= len(lines) {
+		return nil, fmt.Errorf("%w: record %d has %d ops, the index names op %d", ErrDamaged, seq, len(lines), ver.Op)
 	}
+	line := lines[ver.Op]
 	if got := record.OpDigest(line); got != digest {
 		return nil, fmt.Errorf("%w: op %d of record %d has digest %v, the state says %v", ErrDamaged, ver.Op, seq, got, digest)
 	}
 	return line, nil
+}
+
+// opLines reads the op lines of a transaction.
+func (w *View) opLines(seq uint64) ([][]byte, error) {
+	line, err := w.Record(seq)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := record.Parse(line)
+	if err != nil {
+		return nil, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	tx, ok := rec.Body.(*record.Tx)
+	if !ok {
+		return nil, fmt.Errorf("%w: record %d is a %s, the state names it as a transaction", ErrDamaged, seq, rec.Kind)
+	}
+	if tx.Wide == nil {
+		return record.InlineOps(line)
+	}
+	b, err := w.vault.artifact(tx.Wide.Lines)
+	if err != nil {
+		return nil, err
+	}
+	return record.WideOps(b)
 }
 
 // ProveRecord makes the C2SP tlog-proof that record seq is in the log, with

@@ -169,15 +169,24 @@ func docsPage(t testing.TB, name string) string {
 	return string(text)
 }
 
+// docsMakes matches a file that a block writes.
+var docsMakes = regexp.MustCompile(`>>? *([A-Za-z0-9-]+(?:\.[a-z]+)?)\b`)
+
 // docsRun runs blocks in order, each as a subtest, and tells how many it had to leave out.
 func docsRun(t *testing.T, dir string, blocks []docsBlock, env []string) {
 	t.Helper()
 	skipped := 0
+	var lost []string // files that blocks which were left out would have made
 	for _, b := range blocks {
 		missing := docsMissing(b.text)
+		for _, name := range lost {
+			if missing == "" && strings.Contains(b.text, name) {
+				missing = name + " of a block before it"
+			}
+		}
 		ok := t.Run(fmt.Sprintf("line %d", b.line), func(t *testing.T) {
 			if missing != "" {
-				t.Skipf("it needs %s, which is not on this machine", missing)
+				t.Skipf("it needs %s, which is not there", missing)
 			}
 			if err := docsShell(t, dir, b, env); err != nil {
 				t.Fatal(err)
@@ -185,6 +194,9 @@ func docsRun(t *testing.T, dir string, blocks []docsBlock, env []string) {
 		})
 		if missing != "" {
 			skipped++
+			for _, made := range docsMakes.FindAllStringSubmatch(b.text, -1) {
+				lost = append(lost, made[1])
+			}
 		}
 		if !ok {
 			t.Fatalf("the blocks behind line %d build on it", b.line)

@@ -65,6 +65,9 @@ func (a *app) prove(w *graven.View, argv []string, seq string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := reached(w, n); err != nil {
+			return nil, err
+		}
 		return w.ProveRecord(n)
 	}
 	key, err := parseKey(argv[0])

@@ -21,6 +21,14 @@ func parseSeq(s string) (uint64, error) {
 	return seq, nil
 }
 
+// reached says whether the log has a record seq.
+func reached(w *graven.View, seq uint64) error {
+	if seq > w.Seq() {
+		return fmt.Errorf("record %d: %w: the newest is %d", seq, graven.ErrFuture, w.Seq())
+	}
+	return nil
+}
+
 func (a *app) logCommand() *cobra.Command {
 	var n int
 	var from string
@@ -42,8 +50,8 @@ func (a *app) logCommand() *cobra.Command {
 					if seq, err = parseSeq(from); err != nil {
 						return err
 					}
-					if seq > w.Seq() {
-						return fmt.Errorf("record %d: %w: the newest is %d", seq, graven.ErrFuture, w.Seq())
+					if err = reached(w, seq); err != nil {
+						return err
 					}
 					step = 1
 				}
@@ -140,6 +148,9 @@ func (a *app) showCommand() *cobra.Command {
 				return err
 			}
 			return a.withView(cmd.Context(), "", func(w *graven.View) error {
+				if err := reached(w, seq); err != nil {
+					return err
+				}
 				line, err := w.Record(seq)
 				if err != nil {
 					return err

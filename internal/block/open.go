@@ -27,7 +27,7 @@ type openBlock struct {
 	written uint64
 	synced  uint64 // the value of written that the last good sync covers
 	twin    *twin  // set if the file is published under sealed/ as well: then it must not change
-	promise int    // artifacts that a sealed copy holds whose record is still to come; 0: none
+	promise int    // artifacts that a copy holds, or will, whose record is still to come; 0: none
 	broken  error  // why LoadOpen found fewer artifacts than it was asked for
 	loose   bool   // found on disk: other bytes may stand behind size. Written under write as well
 
@@ -137,15 +137,8 @@ func (s *Store) Append(class string, number uint64, offset int64, section []byte
 	if err != nil || len(sec.entries) == 0 {
 		return err
 	}
-	b, err := s.target(sec)
+	b, err := s.appendable(sec)
 	if err != nil {
-		return err
-	}
-	if b.size != sec.offset || b.loose || sec.number < s.tailOf(class) {
-		return invalid("append at block %d offset %d of class %s; block %d ends at %d, other bytes behind it: %t, the class is at block %d",
-			sec.number, sec.offset, class, b.number, b.size, b.loose, s.tailOf(class))
-	}
-	if err := s.checkNew(sec); err != nil {
 		return err
 	}
 	w, err := s.writer(b)
@@ -161,10 +154,25 @@ func (s *Store) Append(class string, number uint64, offset int64, section []byte
 	return nil
 }
 
-// tailOf is the number of Tail.
-func (s *Store) tailOf(class string) uint64 {
-	number, _, _ := s.Tail(class)
-	return number
+// appendable returns the block that a section is appended to. Callers hold write.
+func (s *Store) appendable(sec section) (*openBlock, error) {
+	s.mu.RLock()
+	c := s.lookupClass(sec.class)
+	tail := c.tail
+	waits := sec.number > tail && c.open[tail] != nil && c.open[tail].rest()
+	s.mu.RUnlock()
+	if waits {
+		return nil, invalid("append to block %d of class %s: block %d was sealed in part, and what stands behind the seal comes first", sec.number, sec.class, tail)
+	}
+	b, err := s.target(sec)
+	if err != nil {
+		return nil, err
+	}
+	if b.size != sec.offset || b.loose || sec.number < tail {
+		return nil, invalid("append at block %d offset %d of class %s; block %d ends at %d, other bytes behind it: %t, the class is at block %d",
+			sec.number, sec.offset, sec.class, b.number, b.size, b.loose, tail)
+	}
+	return b, s.checkNew(sec)
 }
 
 // target returns the open block of a section, making it if its number is the
@@ -177,7 +185,7 @@ func (s *Store) target(sec section) (*openBlock, error) {
 		return b, nil
 	}
 	before := c.open[c.tail]
-	next := sec.number == c.tail || sec.number == c.tail+1 && before != nil && before.count > 0 && !before.rest()
+	next := sec.number == c.tail || sec.number == c.tail+1 && before != nil && before.count > 0
 	if !next || sec.offset != 0 || sec.number > maxNumber {
 		return nil, invalid("no open block %d of class %s, where a section at offset %d belongs; the class is at block %d", sec.number, sec.class, sec.offset, c.tail)
 	}

@@ -18,7 +18,8 @@ import (
 // stays and the artifacts are read from it.
 //
 // Behind the tail of its class (FullBlocks) a block is sealed whole, in place;
-// the block at the tail is copied, and more may be appended to it meanwhile.
+// the block at the tail is copied, and more may be appended to it meanwhile; if
+// that happens it stays the tail until Sealed.
 // Seal runs beside appends, syncs and reads. Repeating it, also after a crash,
 // gives the same record.
 //
@@ -34,6 +35,20 @@ func (s *Store) Seal(class string, number uint64, count int) (record.Block, erro
 	if err != nil {
 		return record.Block{}, err
 	}
+	rec, err := s.seal(b, inPlace, count)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil && !inPlace:
+		b.promise = 0
+	case err == nil && inPlace:
+		b.twin = &twin{id: rec.ID, count: rec.Count}
+	}
+	return rec, err
+}
+
+// seal is Seal of a block that may be sealed in this way.
+func (s *Store) seal(b *openBlock, inPlace bool, count int) (record.Block, error) {
 	h, err := s.files.open(s.source(b.source))
 	if err != nil {
 		return record.Block{}, err
@@ -48,8 +63,11 @@ func (s *Store) Seal(class string, number uint64, count int) (record.Block, erro
 		return record.Block{}, err
 	} else if there {
 		err := s.confirm(to, plan.rec)
+		if err == nil {
+			return plan.rec, nil
+		}
 		if !inPlace || !errors.Is(err, ErrDamaged) {
-			return plan.rec, err
+			return record.Block{}, err
 		}
 		// No record names it yet, and it may be this very file under its other
 		// name: writing the ending again mends it then, and nothing else.
@@ -65,18 +83,14 @@ func (s *Store) Seal(class string, number uint64, count int) (record.Block, erro
 	if err != nil {
 		return record.Block{}, err
 	}
-	if inPlace {
-		s.mu.Lock()
-		b.twin = &twin{id: plan.rec.ID, count: plan.rec.Count}
-		s.mu.Unlock()
-	}
 	return plan.rec, nil
 }
 
-// sealable finds the block and decides how it is sealed.
+// sealable finds the block and decides how it is sealed. One that is copied
+// stays the tail from here on, see Advance.
 func (s *Store) sealable(class string, number uint64, count int) (b *openBlock, inPlace bool, err error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := s.lookupClass(class)
 	b = c.open[number]
 	if b == nil || count < 1 || count > b.count || count > maxCount {
@@ -86,6 +100,7 @@ func (s *Store) sealable(class string, number uint64, count int) (b *openBlock, 
 		return nil, false, invalid("seal block %d of class %s before CutOpen: other bytes may stand behind its artifacts", number, class)
 	}
 	if number == c.tail {
+		b.promise = count
 		return b, false, nil // the writer may append to it at any time
 	}
 	if count != b.count {

@@ -175,6 +175,59 @@ func TestAppendBehindASealOfTheTail(t *testing.T) {
 	has(t, s, append(arts("a", 2), arts("b", 2)...)...)
 }
 
+// A block that was sealed in part stays the tail until its record: what stands
+// behind the seal must come first in the next block.
+func TestNoAdvanceOverARest(t *testing.T) {
+	s := openOn(t, fsx.NewMem())
+	put(t, s, "main", arts("a", 3)...)
+	rec, err := s.Seal("main", 0, 3)
+	must(t, err)
+	put(t, s, "main", arts("b", 2)...)
+	s.Advance("main")
+	wants(t, s.Append("main", 1, 0, EncodeSection(Header{Vault: testVault, Class: "main", Number: 1}, 0, arts("c", 1))), ErrInvalid)
+	put(t, s, "main", arts("c", 1)...)
+	if n, _, count := s.Tail("main"); n != 0 || count != 6 {
+		t.Fatalf("tail at block %d with %d artifacts", n, count)
+	}
+	must(t, s.Sealed(rec))
+	if n, _, count := s.Tail("main"); n != 1 || count != 3 {
+		t.Fatalf("tail at block %d with %d artifacts", n, count)
+	}
+	has(t, s, append(append(arts("a", 3), arts("b", 2)...), arts("c", 1)...)...)
+
+	// Sealed as it is, without anything behind, it may advance.
+	rec, err = s.Seal("main", 1, 3)
+	must(t, err)
+	s.Advance("main")
+	put(t, s, "main", arts("d", 1)...)
+	must(t, s.Sealed(rec))
+	has(t, s, append(arts("b", 2), arts("d", 1)...)...)
+}
+
+// The published file may be the open one under its other name, hurt together
+// with it behind its frames: sealing again mends it.
+func TestSealMendsASharedTwin(t *testing.T) {
+	disk := fsx.NewMem()
+	s := openOn(t, disk)
+	put(t, s, "main", arts("a", 2)...)
+	_, end, _ := s.Tail("main")
+	rec := sealFull(t, s, "main")
+	must(t, s.Close())
+	flip(t, disk, openMain0, 8*(end+10))
+	s = openOn(t, disk)
+	must(t, s.LoadFound())
+	must(t, s.CutOpen(nil))
+	s.Advance("main")
+	again, err := s.Seal("main", 0, 2)
+	must(t, err)
+	if again.ID != rec.ID {
+		t.Fatal("sealed again it is another block")
+	}
+	noDamage(t, s, rec)
+	must(t, s.Sealed(again))
+	has(t, s, arts("a", 2)...)
+}
+
 func TestSealRefuses(t *testing.T) {
 	s := openOn(t, fsx.NewMem())
 	put(t, s, "main", arts("a", 3)...)
