@@ -73,7 +73,7 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit, mend: s.lock != nil && !s.opts.ReadOnly}
 	if c.mend {
 		c.openFirst(s, name)
-	} else {
+	} else if _, clean := readClean(c.dir); s.lock == nil || !clean {
 		// Another process may be writing: what it published cannot change.
 		c.limit = checkpointSize(c.dir)
 	}
@@ -87,6 +87,8 @@ func (c *checker) openFirst(s *Store, name string) {
 		if err = v.Publish(); errors.Is(err, ErrReadOnly) {
 			err = nil
 		}
+		// This process may go on writing: what is published cannot change.
+		c.limit, c.live = v.published.Load(), v.readOnly == ""
 		c.report.Notes = append(c.report.Notes, v.found...)
 		c.report.Findings = append(c.report.Findings, v.mended...)
 	}
@@ -104,7 +106,8 @@ type checker struct {
 	report *Report
 
 	genesis  *record.Genesis
-	limit    uint64         // records from here on are another process's business
+	limit    uint64         // records from here on are not looked at: they may be growing
+	live     bool           // this process may be writing meanwhile
 	places   []journal.Pos  // of every line
 	leaves   []merkle.Hash  // of the records up to the last commit, as the tree has them
 	treeLost bool           // leaves do not reach the last commit

@@ -119,11 +119,13 @@ func (c *checker) checkBlocks() error {
 		if c.opts.Quick {
 			continue
 		}
+		info, err := c.dir.Stat(fmt.Sprintf("blocks/open/%s-%08d.blk", b.Class, b.Number))
+		if c.live && errors.Is(err, fs.ErrNotExist) {
+			continue // it was sealed meanwhile, and verified for that
+		}
 		v.blocks.CheckOpen(b.Class, b.Number, b.Count, damage)
-		if info, err := c.dir.Stat(fmt.Sprintf("blocks/open/%s-%08d.blk", b.Class, b.Number)); err == nil {
-			if err := c.read(info.Size); err != nil {
-				return err
-			}
+		if err := c.read(info.Size); err != nil {
+			return err
 		}
 	}
 	if !c.opts.Quick {

@@ -100,23 +100,21 @@ func (w *View) AtTime(t time.Time) (*View, error) {
 
 // Entry is a version of a key.
 type Entry struct {
-	Key     []byte     // without the space byte
-	Seq     uint64     // the record that wrote the version
-	N       uint64     // its number, from 1
-	Prev    uint64     // seq of the version before; 0: none
-	Live    bool       // false: the version is a delete
-	Value   record.ID  // zero for a delete
-	Size    uint64     // of the value in bytes
-	Type    string     // media type; empty if none was given
-	Chunks  *record.ID // the list of a chunked value
-	op      uint32
-	visible uint64 // the view's position, for errors
+	Key    []byte     // without the space byte
+	Seq    uint64     // the record that wrote the version
+	N      uint64     // its number, from 1
+	Prev   uint64     // seq of the version before; 0: none
+	Live   bool       // false: the version is a delete
+	Value  record.ID  // zero for a delete
+	Size   uint64     // of the value in bytes
+	Type   string     // media type; empty if none was given
+	Chunks *record.ID // the list of a chunked value
 }
 
 func entryOf(key []byte, v index.Version) Entry {
 	return Entry{
 		Key: key[1:], Seq: v.Seq, N: v.N, Prev: v.Prev, Live: v.Live, Value: v.Value,
-		Size: v.Size, Type: v.Type, Chunks: v.Chunks, op: v.Op,
+		Size: v.Size, Type: v.Type, Chunks: v.Chunks,
 	}
 }
 

@@ -60,30 +60,49 @@ func checkChild(t fatal, c *child) []*leaf {
 		}
 		return []*leaf{l}
 	}
+	if p, ok := c.node.(*pair); ok {
+		left, right := p.a.side(), p.b.side()
+		if c.height() != 1 || c.live() != left.live+right.live {
+			t.Fatalf("pair of %x: height %d, live %d", p.a.key, c.height(), c.live())
+		}
+		checkRoute(t, p.a.key, p.b.key, p.route())
+		if c.hash != hashInner(&left, &right, p.route()) {
+			t.Fatalf("pair of %x: wrong hash", p.a.key)
+		}
+		return []*leaf{&p.a, &p.b}
+	}
 	n := c.node.(*inner)
 	left, right := checkChild(t, &n.left), checkChild(t, &n.right)
-	lh, rh := int(n.left.height()), int(n.right.height())
-	if d := lh - rh; d < -1 || d > 1 {
-		t.Fatalf("node %x: children of heights %d and %d", n.route, lh, rh)
+	lh, rh, route := int(n.left.height()), int(n.right.height()), n.route.appendTo(nil)
+	if d := lh - rh; d < -1 || d > 1 || lh+rh == 0 {
+		t.Fatalf("node %x: children of heights %d and %d", route, lh, rh)
 	}
 	if int(c.height()) != 1+max(lh, rh) {
-		t.Fatalf("node %x: height %d over %d and %d", n.route, c.height(), lh, rh)
+		t.Fatalf("node %x: height %d over %d and %d", route, c.height(), lh, rh)
 	}
 	if c.live() != n.left.live()+n.right.live() {
-		t.Fatalf("node %x: live count %d over %d and %d", n.route, c.live(), n.left.live(), n.right.live())
+		t.Fatalf("node %x: live count %d over %d and %d", route, c.live(), n.left.live(), n.right.live())
 	}
-	last, first := left[len(left)-1].key, right[0].key
-	if !strings.HasPrefix(first, n.route) || n.route <= last {
-		t.Fatalf("routing key %x does not separate %x from %x", n.route, last, first)
-	}
-	if short := n.route[:len(n.route)-1]; short > last {
-		t.Fatalf("routing key %x is not the shortest between %x and %x", n.route, last, first)
+	checkRoute(t, left[len(left)-1].key, right[0].key, string(route))
+	if r := n.route; r.size() != len(route) || r.n > 0 && r.long != "" || (r.long == "") != (len(route) <= len(r.short)) {
+		t.Fatalf("node %x: the routing key is kept as %+v", route, n.route)
 	}
 	l, r := n.left.side(), n.right.side()
-	if c.hash != hashInner(&l, &r, n.route) {
-		t.Fatalf("node %x: wrong hash", n.route)
+	if c.hash != hashInner(&l, &r, route) || c.hash != n.hash() {
+		t.Fatalf("node %x: wrong hash", route)
 	}
 	return append(left, right...)
+}
+
+// checkRoute checks the routing key between two neighbouring keys.
+func checkRoute(t fatal, last, first, route string) {
+	t.Helper()
+	if !strings.HasPrefix(first, route) || route <= last {
+		t.Fatalf("routing key %x does not separate %x from %x", route, last, first)
+	}
+	if short := route[:len(route)-1]; short > last {
+		t.Fatalf("routing key %x is not the shortest between %x and %x", route, last, first)
+	}
 }
 
 // same fails unless both maps hold the same nodes, not merely equal ones.
@@ -120,12 +139,16 @@ func TestCheckerSeesDamage(t *testing.T) {
 	checkMap(t, m)
 	root := &m.v.roots[0].tree
 	damage := map[string]func(n *inner){
-		"height":   func(n *inner) { n.left.meta++ },
-		"live":     func(n *inner) { n.left.meta += 1 << 8 },
-		"dirty":    func(n *inner) { n.right.meta |= dirtyBit },
-		"hash":     func(n *inner) { n.left.hash[5] ^= 1 },
-		"long":     func(n *inner) { n.route += "\x00" },
-		"short":    func(n *inner) { n.route = n.route[:len(n.route)-1] },
+		"height": func(n *inner) { n.left.meta++ },
+		"live":   func(n *inner) { n.left.meta += 1 << 8 },
+		"dirty":  func(n *inner) { n.right.meta |= dirtyBit },
+		"hash":   func(n *inner) { n.left.hash[5] ^= 1 },
+		"long":   func(n *inner) { n.route.long += "\x00" },
+		"short":  func(n *inner) { n.route.long = n.route.long[:len(n.route.long)-1] },
+		"kept": func(n *inner) {
+			n.route.n, n.route.long = 15, n.route.long[15:]
+			copy(n.route.short[:], "k00000000000000")
+		},
 		"children": func(n *inner) { n.left, n.right = n.right, n.left },
 	}
 	for name, hurt := range damage {
@@ -134,7 +157,7 @@ func TestCheckerSeesDamage(t *testing.T) {
 		c := *root
 		c.node = &hurtNode
 		l, r := hurtNode.left.side(), hurtNode.right.side()
-		c.hash = hashInner(&l, &r, hurtNode.route)
+		c.hash = hashInner(&l, &r, hurtNode.route.appendTo(nil))
 		if !complains(func(f fatal) { checkChild(f, &c) }) {
 			t.Errorf("%s: not seen", name)
 		}

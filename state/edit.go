@@ -33,8 +33,7 @@ func (e *Edit) Put(l Leaf) error {
 		e.put(&e.roots[i].tree, &l)
 		return nil
 	}
-	e.size++
-	e.roots = slices.Insert(e.roots, i, spaceRoot{l.Key[0], newLeaf(e.keys.hold(l.Key), &l)})
+	e.roots = slices.Insert(e.roots, i, spaceRoot{l.Key[0], overLeaf(e.fresh(&l))})
 	return nil
 }
 
@@ -62,79 +61,113 @@ func clean(c *child) {
 		return
 	}
 	switch t := c.node.(type) {
-	case *leaf:
-		c.hash = t.hash()
 	case *inner:
 		clean(&t.left)
 		clean(&t.right)
-		left, right := t.left.side(), t.right.side()
-		c.hash = hashInner(&left, &right, t.route)
+		c.hash = t.hash()
+	case *pair:
+		c.hash = t.hash()
+	case *leaf:
+		c.hash = t.hash()
 	}
 	c.meta &^= dirtyBit
 }
 
-// newLeaf returns a dirty child over a new leaf.
-func newLeaf(key string, l *Leaf) child {
-	t := &leaf{key: key, digest: l.Digest, seq: l.Seq, n: l.N, created: l.Created, alive: l.Live}
-	c := child{node: t, meta: dirtyBit}
-	if l.Live {
-		c.meta |= 1 << 8
-	}
-	return c
+// newLeaf returns l as the tree keeps it, with key in place of l.Key.
+func newLeaf(key string, l *Leaf) leaf {
+	return leaf{key: key, digest: l.Digest, seq: l.Seq, n: l.N, created: l.Created, alive: l.Live}
 }
 
-// over returns a dirty child over n. Height and live count follow from n's
-// children.
+// dirty returns a child of which the Edit owns the node.
+func dirty(n node, live uint64, height uint8) child {
+	return child{node: n, meta: live<<8 | dirtyBit | uint64(height)}
+}
+
+func overLeaf(l leaf) child { return dirty(&l, l.live(), 0) }
+
+func overPair(a, b leaf) child {
+	if b.key < a.key {
+		a, b = b, a
+	}
+	return dirty(&pair{a, b}, a.live()+b.live(), 1)
+}
+
+// over returns a dirty child over n, or over a pair if n has come to hold two
+// leaves.
 func over(n *inner) child {
-	height := 1 + max(n.left.height(), n.right.height())
-	return child{node: n, meta: (n.left.live()+n.right.live())<<8 | dirtyBit | uint64(height)}
+	l, r := n.left.height(), n.right.height()
+	if l == 0 && r == 0 {
+		return overPair(*n.left.node.(*leaf), *n.right.node.(*leaf))
+	}
+	return dirty(n, n.left.live()+n.right.live(), 1+max(l, r))
 }
 
-// own returns the inner node of c as one that this Edit may change: itself if c
-// is dirty, which only children of this Edit are, otherwise a copy, put into c.
+// own returns the node of c, which is no leaf, as an inner node that this Edit
+// may change: itself if c is dirty, which only children of this Edit are;
+// otherwise a copy, put into c.
 func own(c *child) *inner {
-	t := c.node.(*inner)
-	if c.dirty() {
-		return t
+	switch t := c.node.(type) {
+	case *pair:
+		n := &inner{left: overLeaf(t.a), right: overLeaf(t.b), route: newRoute(t.route())}
+		*c = dirty(n, c.live(), 1)
+		return n
+	case *inner:
+		if c.dirty() {
+			return t
+		}
+		n := *t
+		*c = dirty(&n, c.live(), c.height())
+		return &n
 	}
-	n := *t
-	c.node = &n
-	c.meta |= dirtyBit
-	return &n
+	panic("state: a leaf where an inner node was wanted")
 }
 
 // put puts l into the tree at c, which the Edit owns.
 func (e *Edit) put(c *child, l *Leaf) {
-	if t, ok := c.node.(*leaf); ok {
+	switch t := c.node.(type) {
+	case *inner:
+		n := own(c)
+		if n.route.above(l.Key) {
+			e.put(&n.left, l)
+		} else {
+			e.put(&n.right, l)
+		}
+		balance(c, n)
+	case *pair:
+		*c = e.putPair(t, l)
+	case *leaf:
 		if t.key == string(l.Key) {
-			*c = newLeaf(t.key, l) // the key's old memory, so that routes and leaf share it
+			*c = overLeaf(newLeaf(t.key, l))
 			return
 		}
-		e.size++
-		*c = split(*c, newLeaf(e.keys.hold(l.Key), l))
-		return
+		*c = overPair(*t, e.fresh(l))
 	}
-	n := own(c)
-	if string(l.Key) < n.route {
-		e.put(&n.left, l)
-	} else {
-		e.put(&n.right, l)
-	}
-	balance(c, n)
 }
 
-// split returns the node over two leaves of different keys.
-func split(a, b child) child {
-	lo, hi := a.node.(*leaf).key, b.node.(*leaf).key
-	if hi < lo {
-		a, b, lo, hi = b, a, hi, lo
+// putPair returns a pair with l in place of one of its leaves, or the node over
+// its three leaves.
+func (e *Edit) putPair(p *pair, l *Leaf) child {
+	route := p.route()
+	if string(l.Key) < route {
+		if p.a.key == string(l.Key) {
+			return overPair(newLeaf(p.a.key, l), p.b)
+		}
+		return over(&inner{left: overPair(p.a, e.fresh(l)), right: overLeaf(p.b), route: newRoute(route)})
 	}
-	return over(&inner{left: a, right: b, route: separator(lo, hi)})
+	if p.b.key == string(l.Key) {
+		return overPair(p.a, newLeaf(p.b.key, l))
+	}
+	return over(&inner{left: overLeaf(p.a), right: overPair(p.b, e.fresh(l)), route: newRoute(route)})
+}
+
+// fresh returns the leaf of a key that is new to the map.
+func (e *Edit) fresh(l *Leaf) leaf {
+	e.size++
+	return newLeaf(e.keys.hold(l.Key), l)
 }
 
 // balance restores the invariants of c, whose node n is this Edit's, after a
 // change of one of n's children. One insert makes heights differ by 2 at most.
-// The heavy child is then higher than a leaf, and so an inner node.
 func balance(c *child, n *inner) {
 	switch l, r := n.left.height(), n.right.height(); {
 	case l > r+1:

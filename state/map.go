@@ -29,11 +29,11 @@ func (m Map) roots() []spaceRoot {
 	return m.v.roots
 }
 
-// find returns the root of the space's tree, or nil.
-func find(roots []spaceRoot, space byte) node {
+// find returns the tree of a space, or nil.
+func find(roots []spaceRoot, space byte) *child {
 	for i := range roots {
 		if roots[i].space == space {
-			return roots[i].tree.node
+			return &roots[i].tree
 		}
 	}
 	return nil
@@ -72,11 +72,11 @@ func get(roots []spaceRoot, key []byte) (Leaf, bool) {
 	if len(key) == 0 {
 		return Leaf{}, false
 	}
-	n := find(roots, key[0])
-	if n == nil {
+	tree := find(roots, key[0])
+	if tree == nil {
 		return Leaf{}, false
 	}
-	l := search(n, key)
+	l := search(tree.node, key)
 	if l.key != string(key) {
 		return Leaf{}, false
 	}

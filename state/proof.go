@@ -27,43 +27,54 @@ func (m Map) Prove(key []byte) Proof {
 	if len(key) == 0 {
 		return Proof{}
 	}
-	roots := m.roots()
-	p := Proof{Spaces: spaceLines(roots, int(key[0]))}
-	n := find(roots, key[0])
-	if n == nil {
+	p := Proof{Spaces: spaceLines(m.roots(), int(key[0]))}
+	root := find(m.roots(), key[0])
+	if root == nil {
 		return p
 	}
-	var way [MaxHeight]*inner
-	depth, text := 0, 0
-	for {
-		t, ok := n.(*inner)
-		if !ok {
-			break
-		}
-		way[depth] = t
-		depth++
-		text += len(t.route)
-		if string(key) < t.route {
-			n = t.left.node
-		} else {
-			n = t.right.node
-		}
-	}
-	l := n.(*leaf).export()
-	p.Leaf = &l
-	if depth == 0 {
-		return p
-	}
-	routes := make([]byte, 0, text) // one piece of memory for all of them
-	p.Steps = make([]Step, depth)
-	for i, t := range way[:depth] {
-		sibling := &t.left
-		if string(key) < t.route {
-			sibling = &t.right
-		}
-		at := len(routes)
-		routes = append(routes, t.route...)
-		p.Steps[i] = Step{sibling.hash, sibling.live(), sibling.height(), routes[at:len(routes):len(routes)]}
-	}
+	w := way{key: key, steps: make([]Step, 0, root.height()), text: make([]byte, 0, 4*len(key))}
+	l := w.down(root.node).export()
+	p.Leaf, p.Steps = &l, w.steps
 	return p
+}
+
+// way collects the steps of a search.
+type way struct {
+	key   []byte
+	steps []Step
+	text  []byte // routing keys so far: a few pieces of memory for all of them
+}
+
+// down goes on from n and returns the leaf at the end.
+func (w *way) down(n node) *leaf {
+	for {
+		switch t := n.(type) {
+		case *inner:
+			w.text = t.route.appendTo(w.text)
+			if t.route.above(w.key) {
+				w.add(t.right.side(), t.route.size())
+				n = t.left.node
+			} else {
+				w.add(t.left.side(), t.route.size())
+				n = t.right.node
+			}
+		case *pair:
+			route := t.route()
+			w.text = append(w.text, route...)
+			if string(w.key) < route {
+				w.add(t.b.side(), len(route))
+				return &t.a
+			}
+			w.add(t.a.side(), len(route))
+			return &t.b
+		case *leaf:
+			return t
+		}
+	}
+}
+
+// add adds a step whose routing key is the last n bytes of text.
+func (w *way) add(sibling side, n int) {
+	end := len(w.text)
+	w.steps = append(w.steps, Step{sibling.hash, sibling.live, sibling.height, w.text[end-n : end : end]})
 }

@@ -24,8 +24,10 @@ func ascend(n node, from []byte, yield func(Leaf) bool) bool {
 	switch t := n.(type) {
 	case *leaf:
 		return t.key < string(from) || yield(t.export())
+	case *pair:
+		return ascend(&t.a, from, yield) && ascend(&t.b, from, yield)
 	case *inner:
-		if string(from) < t.route {
+		if t.route.above(from) {
 			return ascend(t.left.node, from, yield) && ascend(t.right.node, nil, yield)
 		}
 		return ascend(t.right.node, from, yield)
@@ -58,8 +60,10 @@ func descend(n node, before []byte, yield func(Leaf) bool) bool {
 	switch t := n.(type) {
 	case *leaf:
 		return before != nil && t.key >= string(before) || yield(t.export())
+	case *pair:
+		return descend(&t.b, before, yield) && descend(&t.a, before, yield)
 	case *inner:
-		if before != nil && string(before) <= t.route {
+		if before != nil && t.route.above(before) {
 			return descend(t.left.node, before, yield)
 		}
 		return descend(t.right.node, before, yield) && descend(t.left.node, nil, yield)
@@ -119,18 +123,20 @@ func liveBelow(n node, key []byte) uint64 {
 	var below uint64
 	for {
 		switch t := n.(type) {
-		case *leaf:
-			if t.alive && t.key < string(key) {
-				below++
-			}
-			return below
 		case *inner:
-			if string(key) <= t.route {
-				n = t.left.node // every key on the right is at least the route
+			if t.route.above(key) {
+				n = t.left.node
 			} else {
 				below += t.left.live()
 				n = t.right.node
 			}
+		case *pair:
+			return below + liveBelow(&t.a, key) + liveBelow(&t.b, key)
+		case *leaf:
+			if t.key < string(key) {
+				below += t.live()
+			}
+			return below
 		}
 	}
 }

@@ -108,6 +108,9 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // open opens the store, for reading or for writing.
 func (a *app) open(ctx context.Context, readOnly bool) (*graven.Store, error) {
+	if info, err := os.Stat(a.conf.Store); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s: %w: it is a file, not a directory", a.conf.Store, graven.ErrNoStore)
+	}
 	return local.Open(ctx, a.conf.Store, graven.Options{ReadOnly: readOnly, LockWait: a.conf.LockWait})
 }
 

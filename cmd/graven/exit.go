@@ -52,7 +52,7 @@ func code(err error) int {
 		{exitUnavailable, []error{graven.ErrLocked, graven.ErrBusy, graven.ErrFull, graven.ErrPoisoned, syscall.ENOSPC}},
 		{exitConflict, []error{graven.ErrConflict, graven.ErrStoreExists, graven.ErrVaultExists}},
 		{exitDenied, []error{graven.ErrReadOnly, fs.ErrPermission, syscall.EROFS}},
-		{exitNotFound, []error{graven.ErrNoStore, graven.ErrNoVault, graven.ErrNotFound, graven.ErrFuture, fs.ErrNotExist}},
+		{exitNotFound, []error{graven.ErrNoStore, graven.ErrNoVault, graven.ErrNotFound, graven.ErrFuture, fs.ErrNotExist, syscall.ENOTDIR}},
 	} {
 		for _, e := range row.errors {
 			if errors.Is(err, e) {

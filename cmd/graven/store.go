@@ -193,7 +193,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			// With the lock a check can recover and mend; without it, it only looks.
-			s, err := local.Open(cmd.Context(), a.conf.Store, graven.Options{})
+			s, err := a.open(cmd.Context(), false)
 			if errors.Is(err, graven.ErrLocked) || err != nil && code(err) == exitDenied {
 				a.talk("the store cannot be had for writing (%v): checking what is published, mending nothing", err)
 				s, err = a.open(cmd.Context(), true)

@@ -19,12 +19,12 @@ import (
 // behind what is loaded is a *Damage: something was lost. Parts of a section that
 // a sealed block holds are compared with it instead; what stood behind them
 // belongs to the next block.
-func (s *Store) Restore(class string, number uint64, offset int64, bytes []byte) error {
+func (s *Store) Restore(class string, number uint64, offset int64, section []byte) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
 	defer s.write.Unlock()
-	sec, err := s.parse(class, number, offset, bytes)
+	sec, err := s.parse(class, number, offset, section)
 	if err != nil || len(sec.entries) == 0 {
 		return err
 	}

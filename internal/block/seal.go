@@ -93,7 +93,7 @@ func (s *Store) sealable(class string, number uint64, count int) (b *openBlock, 
 	defer s.mu.Unlock()
 	c := s.lookupClass(class)
 	b = c.open[number]
-	if b == nil || count < 1 || count > b.count || count > maxCount {
+	if b == nil || count < 1 || count > b.count || uint64(count) > maxCount {
 		return nil, false, invalid("seal %d artifacts of block %d of class %q: it is not open or has fewer", count, number, class)
 	}
 	if b.loose {

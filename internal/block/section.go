@@ -19,21 +19,21 @@ type section struct {
 
 // parse checks a section and finds the open block it belongs to. What a sealed
 // block holds already is left out of it. Callers hold write.
-func (s *Store) parse(class string, number uint64, offset int64, bytes []byte) (section, error) {
+func (s *Store) parse(class string, number uint64, offset int64, text []byte) (section, error) {
 	if !validClass(class) {
 		return section{}, invalid("class %q", class)
 	}
-	if len(bytes) == 0 {
+	if len(text) == 0 {
 		return section{class: class, number: number, offset: offset}, nil
 	}
-	h, entries, err := parseSection(bytes, offset)
+	h, entries, err := parseSection(text, offset)
 	if err != nil {
 		return section{}, fmt.Errorf("%w: section for block %d offset %d of class %s: %w", ErrInvalid, number, offset, class, err)
 	}
 	if want := s.header(class, number); h != nil && *h != want {
 		return section{}, invalid("section for block %d of class %s begins with the header %q, wanted %q", number, class, AppendHeader(nil, *h), AppendHeader(nil, want))
 	}
-	sec := section{class: class, number: number, offset: offset, bytes: bytes, entries: entries}
+	sec := section{class: class, number: number, offset: offset, bytes: text, entries: entries}
 	for {
 		sealed, ok := s.sealedOf(class, sec.number)
 		if !ok {

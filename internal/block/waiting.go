@@ -13,6 +13,8 @@ import (
 // uploads keeps track of files in the making and of chunk blocks that wait for
 // their transaction.
 type uploads struct {
+	mending sync.Mutex // held while a damaged leftover is replaced
+
 	mu   sync.Mutex
 	next uint64 // number of the next open/new-<n>
 	// users counts, for each open/up-<hex>, the finished uploads that count on it.
@@ -33,29 +35,85 @@ func (u *uploads) name() string {
 	return newName(u.next - 1)
 }
 
-// wait lets a finished upload wait under its hash, unless it is known.
+// claim counts one more upload on a waiting file, so that no other one's end
+// removes it.
+func (u *uploads) claim(id record.ID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.users[id]++
+}
+
+// giveUp takes a claim back and, if it was the last, removes the waiting file
+// before anybody can claim it again. Admit has ended all claims before.
+func (u *uploads) giveUp(id record.ID, remove func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch n := u.users[id]; n {
+	case 0:
+	case 1:
+		delete(u.users, id)
+		remove()
+	default:
+		u.users[id] = n - 1
+	}
+}
+
+// wait lets a finished upload wait under its hash, unless it is known. The
+// claim comes before the look at what is there: then a file that is found stays.
 func (s *Store) wait(u *Upload, rec record.Block) (known bool, err error) {
-	s.uploads.mu.Lock()
-	defer s.uploads.mu.Unlock()
-	if s.Admitted(rec.ID) {
-		return true, s.healFrom(u, rec)
+	s.uploads.claim(rec.ID)
+	known, err = s.waitOrKnown(u, rec)
+	if known || err != nil {
+		s.dropClaim(rec.ID)
 	}
+	return known, err
+}
+
+// dropClaim gives up a waiting file. What an error leaves the next open sweeps.
+func (s *Store) dropClaim(id record.ID) {
+	s.uploads.giveUp(id, func() { _ = s.dir.Discard(upName(id)) })
+}
+
+func (s *Store) waitOrKnown(u *Upload, rec record.Block) (known bool, err error) {
 	to := upName(rec.ID)
-	for attempt := 0; ; attempt++ {
+	for {
+		if s.Admitted(rec.ID) {
+			return true, s.healFrom(u, rec)
+		}
 		err := s.dir.PublishLink(u.name, to)
-		if errors.Is(err, fs.ErrExist) && attempt == 0 {
-			// An equal upload waits, or was left by an earlier process.
-			if err = s.confirmUp(to, rec); errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
-				if err = s.dir.Discard(to); err == nil {
-					continue
-				}
+		switch {
+		case err == nil && s.Admitted(rec.ID):
+			// An equal upload was admitted, and its name given back, just before.
+			if err := s.dropWaiting(rec.ID); err != nil {
+				return false, err
 			}
+			continue
+		case err == nil || !errors.Is(err, fs.ErrExist):
+			return false, err
 		}
-		if err == nil {
-			s.uploads.users[rec.ID]++
+		// An equal upload waits, or was left by an earlier process.
+		err = s.confirmUp(to, rec)
+		if errors.Is(err, ErrDamaged) {
+			err = s.replaceUp(u.name, to, rec)
 		}
-		return false, err
+		if !errors.Is(err, fs.ErrNotExist) { // else it was admitted meanwhile
+			return false, err
+		}
 	}
+}
+
+// replaceUp puts a good file in the place of a damaged leftover.
+func (s *Store) replaceUp(from, to string, rec record.Block) error {
+	s.uploads.mending.Lock()
+	defer s.uploads.mending.Unlock()
+	err := s.confirmUp(to, rec) // another upload may have been faster
+	if !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if err := s.dir.Discard(to); err != nil {
+		return err
+	}
+	return s.dir.PublishLink(from, to)
 }
 
 // confirmUp verifies a waiting file and makes it durable.
@@ -98,18 +156,9 @@ func (s *Store) healFrom(u *Upload, rec record.Block) error {
 // refused. The waiting file is removed when no other equal upload counts on it;
 // should that fail, the next open sweeps it. After Admit it does nothing.
 func (s *Store) DropUpload(up Uploaded) {
-	s.uploads.mu.Lock()
-	defer s.uploads.mu.Unlock()
-	n := s.uploads.users[up.Block.ID]
-	if up.Known || n == 0 {
-		return
+	if !up.Known {
+		s.dropClaim(up.Block.ID)
 	}
-	if n > 1 {
-		s.uploads.users[up.Block.ID] = n - 1
-		return
-	}
-	delete(s.uploads.users, up.Block.ID)
-	_ = s.dir.Discard(upName(up.Block.ID))
 }
 
 // Admit is told that the record of a chunk block is durable: the block moves
@@ -124,8 +173,6 @@ func (s *Store) Admit(rec record.Block) error {
 		return err
 	}
 	defer s.write.Unlock()
-	s.uploads.mu.Lock()
-	defer s.uploads.mu.Unlock()
 	if !s.Admitted(rec.ID) {
 		if err := s.publishWaiting(rec.ID); err != nil {
 			return err
@@ -134,7 +181,9 @@ func (s *Store) Admit(rec record.Block) error {
 			return err
 		}
 	}
+	s.uploads.mu.Lock()
 	delete(s.uploads.users, rec.ID)
+	s.uploads.mu.Unlock()
 	return s.dropWaiting(rec.ID)
 }
 
