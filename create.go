@@ -52,7 +52,7 @@ func (s *Store) newGenesis(c CreateOptions) (*record.Genesis, error) {
 	if _, err := io.ReadFull(s.host.Rand, g.Vault[:]); err != nil {
 		return nil, fmt.Errorf("random vault id: %w", err)
 	}
-	g.Store = g.Vault // until a store has a life of its own, it is named by the first vault made in it
+	g.Store = s.id(g.Vault)
 	g.Name, g.Origin, g.Region = c.Vault, c.Origin, c.Region
 	if g.Origin == "" {
 		g.Origin = "graven.local/" + g.Vault.String()
@@ -61,11 +61,24 @@ func (s *Store) newGenesis(c CreateOptions) (*record.Genesis, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if c.genesis != nil {
-		l := limits{g.BlockBytes, g.FileRecords, g.FileBytes, g.OpLines, g.ValueLimit, g.ChunkSize}
-		c.genesis(&l)
-		g.BlockBytes, g.FileRecords, g.FileBytes, g.OpLines, g.ValueLimit, g.ChunkSize = l.BlockBytes, l.FileRecords, l.FileBytes, l.OpLines, l.ValueLimit, l.ChunkSize
+		c.genesis(&g)
 	}
 	return &g, nil
+}
+
+// id is the store's id: that of the first vault made in it, which every later
+// one repeats.
+func (s *Store) id(first record.VaultID) record.VaultID {
+	entries, err := s.dir.ReadDir(vaultsName)
+	if err != nil {
+		return first
+	}
+	for _, e := range entries {
+		if g, err := readGenesis(s.vaultDir(e.Name)); err == nil {
+			return g.Store
+		}
+	}
+	return first
 }
 
 // firstDocuments are the authority and the policy that genesis names.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"graven/internal/fsx"
+	"graven/record"
 )
 
 // Host is what the hall may touch: nothing else reaches it from outside. The
@@ -78,11 +79,6 @@ type CreateOptions struct {
 	Origin string // C2SP origin of the log; default "graven.local/<vault id>"
 	Region string // optional, recorded in genesis
 
-	// genesis lets tests set the limits that are fixed at creation.
-	genesis func(*limits)
-}
-
-// limits are the parameters of genesis that tests shrink.
-type limits struct {
-	BlockBytes, FileRecords, FileBytes, OpLines, ValueLimit, ChunkSize uint64
+	// genesis lets tests set what is fixed at creation.
+	genesis func(*record.Genesis)
 }

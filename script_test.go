@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"graven/internal/fsx"
+	"graven/record"
 )
 
 // The tests of this package drive vaults by a script: a clock that ticks once
@@ -17,8 +18,9 @@ import (
 // wants, and no goroutine that does anything by itself.
 
 // small are limits at which a short script meets every mechanism.
-func small(l *limits) {
-	*l = limits{BlockBytes: 900, FileRecords: 40, FileBytes: 1 << 20, OpLines: 400, ValueLimit: 64, ChunkSize: 100}
+func small(g *record.Genesis) {
+	g.BlockBytes, g.FileRecords, g.FileBytes = 900, 40, 1<<20
+	g.OpLines, g.ValueLimit, g.ChunkSize = 400, 64, 100
 }
 
 func scriptHost(d fsx.Disk, seed byte) Host {
@@ -41,11 +43,11 @@ type script struct {
 	vault *Vault
 }
 
-func newScript(t testing.TB, d fsx.Disk, l func(*limits)) *script {
+func newScript(t testing.TB, d fsx.Disk, genesis func(*record.Genesis)) *script {
 	t.Helper()
 	s := &script{t: t, host: scriptHost(d, 1)}
 	var err error
-	if s.store, err = Create(context.Background(), s.host, CreateOptions{genesis: l}, scriptOptions()); err != nil {
+	if s.store, err = Create(context.Background(), s.host, CreateOptions{genesis: genesis}, scriptOptions()); err != nil {
 		t.Fatal(err)
 	}
 	s.vault = s.main()

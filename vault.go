@@ -133,7 +133,7 @@ func (v *Vault) close() error {
 	<-v.settlerGone
 	var errs []error
 	if v.wal != nil {
-		if v.poison.Load() == nil {
+		if v.writable() == nil {
 			errs = append(errs, v.closeClean())
 		}
 		errs = append(errs, v.wal.Close())

@@ -193,6 +193,48 @@ func TestUploadsSideBySide(t *testing.T) {
 	}
 }
 
+// Equal uploads, of which one is admitted while the others still finish or give
+// up: it stays whole, and nothing is left waiting.
+func TestUploadsAdmittedMeanwhile(t *testing.T) {
+	disk := fsx.NewMem()
+	s := openOn(t, disk)
+	for round := range 30 {
+		value := art(fmt.Sprint("round ", round), 500).Bytes
+		var admitted Uploaded
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				u, err := s.NewUpload("main", 100)
+				if err == nil {
+					_, err = u.Write(value)
+				}
+				var up Uploaded
+				if err == nil {
+					up, err = u.Finish()
+				}
+				if err == nil && i == 0 {
+					admitted = up
+					err = s.Admit(up.Block)
+				} else if err == nil {
+					s.DropUpload(up)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		got, err := readValue(s, admitted)
+		must(t, err)
+		if !bytes.Equal(got, value) {
+			t.Fatal("another value came back")
+		}
+		if got := names(t, disk, "blocks/open"); len(got) != 0 {
+			t.Fatalf("left open: %v", got)
+		}
+	}
+}
+
 func TestUploadOfWhatIsKnown(t *testing.T) {
 	disk := fsx.NewMem()
 	s := openOn(t, disk)

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestGoTree takes the Go toolchain's own source, over 10,000 files, in and out
+// again: identical, now and as it was before a change; a second import writes
+// nothing.
+func TestGoTree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10,000 files")
+	}
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Skipf("no go command: %v", err)
+	}
+	src := filepath.Join(strings.TrimSpace(string(out)), "src")
+	store := filepath.Join(t.TempDir(), "store")
+	mustRun(t, store, "init")
+	mustRun(t, store, "import", src, "--prefix", "src/")
+	if n := strings.Count(mustRun(t, store, "list"), "\n"); n < 10_000 {
+		t.Fatalf("%d keys, want over 10,000", n)
+	}
+	sameExport(t, store, src, "src/")
+	before := mustRun(t, store, "-o", "json", "status")
+	if out := mustRun(t, store, "import", src, "--prefix", "src/"); out != "" {
+		t.Errorf("the second import wrote %s", out)
+	}
+	if after := mustRun(t, store, "-o", "json", "status"); after != before {
+		t.Errorf("the second import changed the vault: %s, was %s", after, before)
+	}
+
+	size := strings.Split(mustRun(t, store, "checkpoint"), "\n")[1]
+	change := t.TempDir()
+	for _, name := range []string{"fmt/print.go", "a new file", "os/exec/exec.go"} {
+		name = filepath.Join(change, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte("changed\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := parseReceipt(t, strings.TrimSpace(mustRun(t, store, "import", change, "--prefix", "src/")))
+	if size != uintText(first.seq) {
+		t.Fatalf("the change is record %d, the size before it was %s", first.seq, size)
+	}
+	mustRun(t, store, "delete", "src/go.mod")
+	sameExport(t, store, src, "src/", "--at", uintText(first.seq-1))
+	now := t.TempDir()
+	mustRun(t, store, "export", now, "--prefix", "src/")
+	for _, name := range []string{"fmt/print.go", "a new file", "os/exec/exec.go"} {
+		if b, err := os.ReadFile(filepath.Join(now, name)); string(b) != "changed\n" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(now, "go.mod")); err == nil {
+		t.Error("a deleted key was exported")
+	}
+}
