@@ -28,13 +28,25 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 			return nil, err
 		}
 	}
-	v := &Vault{name: name, host: s.host, opts: s.opts, dir: dir, sealing: map[block.OpenBlock]bool{}}
-	err := v.open(s.lock != nil)
-	if err != nil {
-		return nil, errors.Join(err, v.closeRooms())
+	// Beside a writer an open block may be sealed, and its open file gone,
+	// between the moments when its name and its record are read. Then the next
+	// checkpoint knows of it.
+	tries := 1
+	if s.lock == nil {
+		tries = 4
 	}
-	v.start()
-	return v, nil
+	for {
+		v := &Vault{name: name, host: s.host, opts: s.opts, dir: dir, sealing: map[block.OpenBlock]bool{}}
+		err := v.open(s.lock != nil)
+		if err == nil {
+			v.start()
+			return v, nil
+		}
+		err = errors.Join(err, v.closeRooms())
+		if tries--; tries == 0 || ctx.Err() != nil {
+			return nil, err
+		}
+	}
 }
 
 // recoverFirst lets a reader see what a crash left in the WAL: if no process

@@ -2,7 +2,6 @@ package merkle
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"testing"
@@ -164,11 +163,4 @@ func edgeIndexes(size uint64) []uint64 {
 		indexes = append(indexes, 1, size-2, split-1, split)
 	}
 	return indexes
-}
-
-// word cuts eight bytes off a fuzzer's input; missing ones are zero.
-func word(data *[]byte) uint64 {
-	var buf [8]byte
-	*data = (*data)[copy(buf[:], *data):]
-	return binary.BigEndian.Uint64(buf[:])
 }

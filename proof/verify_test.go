@@ -102,8 +102,7 @@ func TestVerifyPresent(t *testing.T) {
 			t.Errorf("%q: %v", tc.key, err)
 			continue
 		}
-		stored := string(append([]byte{tc.space}, tc.key...))
-		history := v.ops[stored]
+		history := v.ops[string(append([]byte{tc.space}, tc.key...))]
 		want := Present{
 			Space: tc.space, Key: []byte(tc.key),
 			Value: record.IDOf([]byte(tc.value)), Size: uint64(len(tc.value)), Type: "text/plain",

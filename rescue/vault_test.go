@@ -31,8 +31,7 @@ type vault struct {
 	prev     string
 	open     map[string]*open // by class
 	held     []string         // WAL frames, one a group, if keepWAL
-	sections []string
-	mark     map[string]int // class -> length of the open block at the last commit
+	mark     map[string]int   // class -> length of the open block at the last commit
 	seen     map[string]bool
 	values   map[string]string // id -> bytes, everything that must be extracted
 	versions map[string]uint64

@@ -38,7 +38,7 @@ func (a *app) input(ctx context.Context, argv []string, i int) (io.ReadCloser, e
 // but nobody need wait for it.
 func untilDone(ctx context.Context, r io.Reader) io.ReadCloser {
 	in, out := io.Pipe()
-	stop := context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })
 	go func() {
 		_, err := io.Copy(out, r)
 		stop()

@@ -23,8 +23,8 @@ func parseKey(s string) ([]byte, error) {
 	if !ok {
 		return []byte(s), nil
 	}
-	key, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || len(key) == 0 {
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(key) == 0 || base64.StdEncoding.EncodeToString(key) != text {
 		return nil, usage("key %q: behind %s stands base64 of at least one byte", s, keyPrefix)
 	}
 	return key, nil

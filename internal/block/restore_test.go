@@ -45,8 +45,10 @@ func TestRestoreRules(t *testing.T) {
 		{"in the middle of a frame", whole(a), first - 10, frame(b), ErrConflict, whole(a)},
 		{"what stands elsewhere", whole(a), first, frame(a), ErrConflict, whole(a)},
 		{"over a torn header", whole(a)[:20], 0, whole(a, b), nil, whole(a, b)},
-		{"over a header of another vault", string(EncodeSection(Header{Vault: otherVault, Class: "main"}, 0, []Artifact{a})), 0, whole(a), ErrConflict,
-			string(EncodeSection(Header{Vault: otherVault, Class: "main"}, 0, []Artifact{a}))},
+		{
+			"over a header of another vault", string(EncodeSection(Header{Vault: otherVault, Class: "main"}, 0, []Artifact{a})), 0, whole(a), ErrConflict,
+			string(EncodeSection(Header{Vault: otherVault, Class: "main"}, 0, []Artifact{a})),
+		},
 		{"junk", whole(a), first, "junk", ErrInvalid, whole(a)},
 	}
 	for _, tt := range tests {

@@ -29,9 +29,6 @@ const maxTOCLine = 64 + 1 + 16 + 1 + 16 + 1
 // minTOCLine is the least length of a line of the table in bytes.
 const minTOCLine = 64 + 1 + 1 + 1 + 1 + 1
 
-// minFrame is the least length of a frame in bytes.
-const minFrame = 7 + 64 + 1 + 1 + 1 + 1
-
 // AppendTOC appends the table of contents to dst.
 func AppendTOC(dst []byte, entries []Entry) []byte {
 	dst = appendTOCHead(dst, uint64(len(entries)))

@@ -126,10 +126,14 @@ func TestVerifyListsEverything(t *testing.T) {
 		hurt func(b []byte)
 		want string
 	}{
-		{"three artifacts", func(b []byte) { b[entries[0].Offset]++; b[entries[2].Offset+3]++; b[entries[5].Offset]++ },
-			fmt.Sprintf("artifact@%d artifact@%d artifact@%d", entries[0].Offset, entries[2].Offset, entries[5].Offset)},
-		{"an id and an artifact", func(b []byte) { b[entries[1].start()+10] ^= 1; b[entries[3].Offset]++ },
-			fmt.Sprintf("frame@%d artifact@%d", entries[1].start()+10, entries[3].Offset)},
+		{
+			"three artifacts", func(b []byte) { b[entries[0].Offset]++; b[entries[2].Offset+3]++; b[entries[5].Offset]++ },
+			fmt.Sprintf("artifact@%d artifact@%d artifact@%d", entries[0].Offset, entries[2].Offset, entries[5].Offset),
+		},
+		{
+			"an id and an artifact", func(b []byte) { b[entries[1].start()+10] ^= 1; b[entries[3].Offset]++ },
+			fmt.Sprintf("frame@%d artifact@%d", entries[1].start()+10, entries[3].Offset),
+		},
 		{"a length", func(b []byte) { b[entries[1].Offset-2] = '9' }, fmt.Sprintf("frame@%d", entries[1].Offset-2)},
 		{"a newline behind an artifact", func(b []byte) { b[entries[1].end()-1] = 'x' }, fmt.Sprintf("frame@%d", entries[1].end()-1)},
 		{"header and trailer", func(b []byte) { b[3]++; b[len(b)-10]++ }, fmt.Sprintf("header@3 trailer@%d", len(good)-10)},

@@ -22,7 +22,6 @@ type naive struct {
 	start   map[uint64]*node
 	content map[uint64]map[string]bool // printed contents, damage included
 	plain   map[uint64]map[string]bool // with every effect whole or absent
-	open    int                        // uncertain effects on all inodes
 }
 
 // fate says what the syncs of a prefix made of an operation on an inode.

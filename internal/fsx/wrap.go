@@ -140,10 +140,14 @@ func (r readOnly) Open(name string, mode Mode) (File, error) {
 	return readOnlyFile{f, name}, nil
 }
 
-func (r readOnly) Link(old, new string) error        { return pairError("link", old, new, ErrReadOnly) }
-func (r readOnly) Rename(old, new string) error      { return pairError("rename", old, new, ErrReadOnly) }
-func (r readOnly) Remove(name string) error          { return pathError("remove", name, ErrReadOnly) }
-func (r readOnly) Mkdir(name string, _ bool) error   { return pathError("mkdir", name, ErrReadOnly) }
+func (r readOnly) Link(old, new string) error { return pairError("link", old, new, ErrReadOnly) }
+
+func (r readOnly) Rename(old, new string) error { return pairError("rename", old, new, ErrReadOnly) }
+
+func (r readOnly) Remove(name string) error { return pathError("remove", name, ErrReadOnly) }
+
+func (r readOnly) Mkdir(name string, _ bool) error { return pathError("mkdir", name, ErrReadOnly) }
+
 func (r readOnly) SyncDir(name string) error         { return pathError("syncdir", name, ErrReadOnly) }
 func (r readOnly) Stat(name string) (Info, error)    { return r.disk.Stat(name) }
 func (r readOnly) ReadDir(n string) ([]Entry, error) { return r.disk.ReadDir(n) }

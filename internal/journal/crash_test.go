@@ -370,8 +370,13 @@ func TestPoison(t *testing.T) {
 		err     error
 		poisons bool
 	}{
-		{"write", fsx.ErrIO, true}, {"write", fsx.ErrShort, true}, {"write", fsx.ErrNoSpace, false},
-		{"sync", fsx.ErrIO, true}, {"reserve", fsx.ErrNoSpace, false}, {"create", fsx.ErrNoSpace, false}, {"truncate", fsx.ErrIO, false},
+		{"write", fsx.ErrIO, true},
+		{"write", fsx.ErrShort, true},
+		{"write", fsx.ErrNoSpace, false},
+		{"sync", fsx.ErrIO, true},
+		{"reserve", fsx.ErrNoSpace, false},
+		{"create", fsx.ErrNoSpace, false},
+		{"truncate", fsx.ErrIO, false},
 	} {
 		t.Run(fmt.Sprint(c.op, " ", c.err), func(t *testing.T) {
 			m := fsx.NewMem()

@@ -165,8 +165,15 @@ func TestPositions(t *testing.T) {
 	end := l.Tail()
 	text := []byte(line(l.Next()))
 	for _, at := range []Pos{
-		{end.File, end.Offset + 1}, {end.File, end.Offset - 1}, {end.File, -1}, {end.File + 1, 0}, {end.File + 100, 0},
-		{0, 1}, {0, 1 << 40}, {0, int64(len(before[Name(0)]))}, {1, 0},
+		{end.File, end.Offset + 1},
+		{end.File, end.Offset - 1},
+		{end.File, -1},
+		{end.File + 1, 0},
+		{end.File + 100, 0},
+		{0, 1},
+		{0, 1 << 40},
+		{0, int64(len(before[Name(0)]))},
+		{1, 0},
 	} {
 		if err := l.Restore(at, text, 1); !errors.Is(err, ErrPosition) {
 			t.Errorf("restore at %v: %v", at, err)

@@ -92,8 +92,18 @@ func TestReadersRefuseWhatTheyDoNotHave(t *testing.T) {
 		tile  merkle.TileID
 		width int
 	}{
-		{id(0, 0), 0}, {id(0, 0), -1}, {id(0, 0), 257}, {id(0, 2), 189}, {id(0, 2), 256}, {id(0, 3), 1},
-		{id(1, 0), 3}, {id(2, 0), 1}, {id(7, 0), 1}, {id(8, 0), 1}, {id(255, 0), 1}, {id(0, math.MaxUint64), 1},
+		{id(0, 0), 0},
+		{id(0, 0), -1},
+		{id(0, 0), 257},
+		{id(0, 2), 189},
+		{id(0, 2), 256},
+		{id(0, 3), 1},
+		{id(1, 0), 3},
+		{id(2, 0), 1},
+		{id(7, 0), 1},
+		{id(8, 0), 1},
+		{id(255, 0), 1},
+		{id(0, math.MaxUint64), 1},
 	} {
 		if _, err := r.Tile(tt.tile, tt.width); !errors.Is(err, merkle.ErrRange) {
 			t.Errorf("%s of width %d: %v", tt.tile.Path(), tt.width, err)
