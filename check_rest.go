@@ -85,7 +85,7 @@ func (c *checker) checkCheckpoint() error {
 // checkBlocks hashes every block and artifact, and checkState replays the
 // transactions: both on rooms of their own, opened for reading.
 func (c *checker) checkBlocks() error {
-	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults()}
+	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults(), auditing: true}
 	defer func() { _ = v.closeRooms() }()
 	var err error
 	if v.blocks, err = block.Open(c.dir.Sub("blocks"), c.genesis.Vault); err != nil {

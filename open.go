@@ -337,8 +337,12 @@ func (v *Vault) loadDocuments() error {
 		return fmt.Errorf("authority: %w", err)
 	}
 	a, err := record.ParseAuthority(b)
+	if errors.Is(err, record.ErrUnknownVersion) {
+		v.readOnly = "its authority is of a version that this program does not know; open it with a newer one"
+		return v.loadPublicKeys()
+	}
 	if err != nil {
-		return fmt.Errorf("authority %v: %w", v.genesis.Authority, err)
+		return fmt.Errorf("%w: authority %v: %w", ErrDamaged, v.genesis.Authority, err)
 	}
 	for _, role := range []string{record.RoleLog, record.RoleCosigner} {
 		for _, k := range a.Keys {
@@ -354,8 +358,25 @@ func (v *Vault) loadDocuments() error {
 	if err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
-	if _, err := record.ParsePolicy(b); err != nil {
-		return fmt.Errorf("policy %v: %w", v.genesis.Policy, err)
+	_, err = record.ParsePolicy(b)
+	if errors.Is(err, record.ErrUnknownVersion) {
+		v.readOnly = "its policy is of a version that this program does not know; open it with a newer one"
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: policy %v: %w", ErrDamaged, v.genesis.Policy, err)
+	}
+	return nil
+}
+
+// loadPublicKeys takes the keys from their files, where the authority cannot be read.
+func (v *Vault) loadPublicKeys() error {
+	for _, name := range []string{logPub, cosignerPub} {
+		b, err := v.dir.ReadFile(name, 8192)
+		if err != nil {
+			return err
+		}
+		v.vkeys = append(v.vkeys, strings.TrimSuffix(string(b), "\n"))
 	}
 	return nil
 }

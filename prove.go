@@ -76,6 +76,8 @@ func (w *View) opLines(seq uint64) ([][]byte, error) {
 	if tx.Wide == nil {
 		return record.InlineOps(line)
 	}
+	// The digest in the state decides about the line that is wanted: there is no
+	// need to parse the others.
 	b, err := w.vault.artifact(tx.Wide.Lines)
 	if err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (v *Vault) replayLine(edit *state.Edit, order *block.Order, seq uint64, lin
 	case *record.Document:
 		return mentionAll(order, classLog, b.Doc)
 	case *record.Tx:
-		if err := v.replayTx(edit, order, seq, b); err != nil {
+		if err := v.replayTx(edit, order, line, seq, b); err != nil {
 			return fmt.Errorf("%s, offset %d: %w", logName(at().File), at().Offset, err)
 		}
 		v.ids.note(idemKey{b.Actor, b.ID}, seq, b.Req, rec.Time)
@@ -74,15 +74,19 @@ func mentionAll(order *block.Order, class string, ids ...record.ID) error {
 }
 
 // replayTx applies a transaction after holding its op lines against what the
-// ledger knows: the rule of wide transactions, the links of every version.
-func (v *Vault) replayTx(edit *state.Edit, order *block.Order, seq uint64, tx *record.Tx) error {
+// ledger knows: the rules of wide transactions and chunked values, the links of
+// every version, and in a check the request's digest.
+func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq uint64, tx *record.Tx) error {
 	if tx.Wide != nil {
 		if err := mentionAll(order, classLog, tx.Wide.Lines); err != nil {
 			return err
 		}
 	}
-	ops, digests, err := v.opsOf(seq, tx)
+	ops, lines, err := v.opsOf(line, seq, tx)
 	if err != nil {
+		return err
+	}
+	if err := v.checkForm(seq, tx, ops, lines); err != nil {
 		return err
 	}
 	for i := range ops {
@@ -102,5 +106,27 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, seq uint64, tx *r
 		}
 	}
 	own := func(i int) (prev, skip, n uint64) { return ops[i].Prev, ops[i].Skip, ops[i].N }
-	return v.applyOps(edit, seq, ops, digests, own, nil)
+	return v.applyOps(edit, seq, ops, digestsOf(lines), own, nil)
+}
+
+// checkForm holds a transaction against the rules that depend on the vault's
+// parameters, and against its request.
+func (v *Vault) checkForm(seq uint64, tx *record.Tx, ops []record.Op, lines [][]byte) error {
+	size := uint64(0)
+	for i, line := range lines {
+		size += uint64(len(line)) + 1
+		if err := ops[i].CheckChunks(v.genesis.ValueLimit); err != nil {
+			return fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
+		}
+	}
+	if wide := size > v.genesis.OpLines; wide != (tx.Wide != nil) {
+		return fmt.Errorf("%w: record %d has %d bytes of op lines and wide is %v; above %d it must be, below it may not", ErrDamaged, seq, size, tx.Wide != nil, v.genesis.OpLines)
+	}
+	if !v.auditing {
+		return nil
+	}
+	if err := tx.VerifyReq(lines); err != nil {
+		return fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	return nil
 }

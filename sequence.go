@@ -115,10 +115,7 @@ func (v *Vault) sequence(g *group, r *request) error {
 	}
 	full, size := opLines(r.lines, r.ops, v.chain(r))
 	tx := &record.Tx{Actor: r.actor, ID: r.id, Class: r.class, Req: r.req}
-	digests := make([]merkle.Hash, len(full))
-	for i, line := range full {
-		digests[i] = record.OpDigest(line)
-	}
+	digests := digestsOf(full)
 	var wide, inline []byte
 	if uint64(size) > v.genesis.OpLines {
 		wide = joinLines(full, size)

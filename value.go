@@ -78,32 +78,30 @@ func (v *Vault) artifact(id record.ID) ([]byte, error) {
 	return b, nil
 }
 
-// opsOf gives a transaction's ops and their digests, reading the op lines of a
-// wide one and checking them against the record.
-func (v *Vault) opsOf(seq uint64, tx *record.Tx) ([]record.Op, []merkle.Hash, error) {
+// opsOf gives the ops of a transaction's record and their lines. The op lines of
+// a wide one are read and checked against the record.
+func (v *Vault) opsOf(line []byte, seq uint64, tx *record.Tx) (ops []record.Op, lines [][]byte, err error) {
 	if tx.Wide == nil {
-		digests := make([]merkle.Hash, len(tx.Ops))
-		var line []byte
-		for i := range tx.Ops {
-			var err error
-			if line, err = tx.Ops[i].Append(line[:0]); err != nil {
-				return nil, nil, fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
-			}
-			digests[i] = record.OpDigest(line)
+		lines, err = record.InlineOps(line)
+		ops = tx.Ops
+	} else {
+		var b []byte
+		if b, err = v.artifact(tx.Wide.Lines); err != nil {
+			return nil, nil, fmt.Errorf("op lines of record %d: %w", seq, err)
 		}
-		return tx.Ops, digests, nil
+		ops, lines, err = tx.Wide.Open(b)
 	}
-	b, err := v.artifact(tx.Wide.Lines)
 	if err != nil {
-		return nil, nil, fmt.Errorf("op lines of record %d: %w", seq, err)
+		return nil, nil, fmt.Errorf("%w: op lines of record %d: %w", ErrDamaged, seq, err)
 	}
-	ops, lines, err := tx.Wide.Open(b)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: op lines %v of record %d: %w", ErrDamaged, tx.Wide.Lines, seq, err)
-	}
+	return ops, lines, nil
+}
+
+// digestsOf are the RFC 6962 leaf hashes of op lines.
+func digestsOf(lines [][]byte) []merkle.Hash {
 	digests := make([]merkle.Hash, len(lines))
 	for i, line := range lines {
 		digests[i] = record.OpDigest(line)
 	}
-	return ops, digests, nil
+	return digests
 }

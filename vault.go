@@ -39,6 +39,7 @@ type Vault struct {
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	found     []string        // fixed: what the open met and did, in plain words
 	mended    []Finding       // fixed: damage of derived bytes that the open met and mended
+	auditing  bool            // fixed: a replay checks what only an auditor needs
 	restoring bool            // fixed: the open writes the WAL's groups again
 	signer    signer          // fixed: nil if read-only
 

@@ -256,6 +256,6 @@ func (w *View) Ops(seq uint64) ([]record.Op, error) {
 	if !ok {
 		return nil, fmt.Errorf("record %d is a %s: %w: only transactions have ops", seq, rec.Kind, ErrNotFound)
 	}
-	ops, _, err := w.vault.opsOf(seq, tx)
+	ops, _, err := w.vault.opsOf(line, seq, tx)
 	return ops, err
 }

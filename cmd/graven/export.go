@@ -150,7 +150,7 @@ func (ex *exporter) write(name string, val *graven.Value) error {
 	if err != nil {
 		return err
 	}
-	_, err = val.WriteTo(f)
+	_, err = val.WriteTo(&ctxWriter{ex.ctx, f})
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = ex.root.Rename(temp, name)
 	}

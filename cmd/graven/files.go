@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,7 @@ import (
 // writeFile writes to a file: beside it first, so that the name never stands
 // for half a value, and nothing is left behind if damage is met. What is there
 // and is no regular file (a device, a pipe) is written as it is, not replaced.
-func writeFile(name string, from io.WriterTo) error {
+func writeFile(ctx context.Context, name string, from io.WriterTo) error {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return usage("%s is a directory; a file's name is wanted", name)
 	} else if err == nil && !info.Mode().IsRegular() {
@@ -19,7 +20,7 @@ func writeFile(name string, from io.WriterTo) error {
 		if err != nil {
 			return err
 		}
-		_, err = from.WriteTo(f)
+		_, err = from.WriteTo(&ctxWriter{ctx, f})
 		return errors.Join(err, f.Close())
 	}
 	f, temp, err := createBeside(name, func(temp string) (*os.File, error) {
@@ -28,7 +29,7 @@ func writeFile(name string, from io.WriterTo) error {
 	if err != nil {
 		return err
 	}
-	_, err = from.WriteTo(f)
+	_, err = from.WriteTo(&ctxWriter{ctx, f})
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(temp, name)
 	}
@@ -47,6 +48,20 @@ func createBeside(name string, create func(temp string) (*os.File, error)) (*os.
 			return f, temp, err
 		}
 	}
+}
+
+// ctxWriter is a writer until ctx ends, so that an interrupt also ends the
+// writing of one long value.
+type ctxWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c *ctxWriter) Write(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.w.Write(p)
 }
 
 // bytesTo is a value in memory as writeFile wants it.

@@ -211,12 +211,15 @@ func (im *importer) file(f sourceFile) error {
 		im.skip(f.path, "it is not a regular file any more")
 		return nil
 	}
-	if same, err := im.unchanged(f.key, in, before.Size()); err != nil || same {
-		if err != nil {
-			im.fail(f.path, err)
-		} else {
-			im.same++
-		}
+	same, err := im.unchanged(f.key, in, before.Size())
+	switch {
+	case im.ctx.Err() != nil:
+		return im.ctx.Err()
+	case err != nil:
+		im.fail(f.path, err)
+		return nil
+	case same:
+		im.same++
 		return nil
 	}
 	source := &sourceReader{r: in}
@@ -248,7 +251,7 @@ func (im *importer) unchanged(key []byte, in *os.File, size int64) (bool, error)
 		return false, nil // absent or different: the store speaks up when it is written to
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, in); err != nil {
+	if _, err := io.Copy(&ctxWriter{im.ctx, h}, in); err != nil {
 		return false, err
 	}
 	if record.ID(h.Sum(nil)) == e.Value {

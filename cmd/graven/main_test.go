@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": scriptCode, "json": scriptJSON, "oddtree": scriptOddTree, "sametree": scriptSameTree,
-			"flip": scriptFlip, "hold": scriptHold, "commits": scriptCommits, "save": scriptSave, "bytes": scriptBytes,
+			"flip": scriptFlip, "edit": scriptEdit, "hold": scriptHold, "commits": scriptCommits, "save": scriptSave,
 		},
 	})
 }
@@ -194,6 +194,21 @@ func scriptFlip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("%q is in none of %s", args[1], args[0])
 }
 
+// scriptEdit: edit PATTERN OLD NEW; replaces a text in the first file that holds it.
+func scriptEdit(ts *testscript.TestScript, _ bool, args []string) {
+	names, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		if edited := bytes.Replace(b, []byte(args[1]), []byte(args[2]), 1); !bytes.Equal(b, edited) {
+			ts.Check(os.WriteFile(name, edited, 0o666))
+			return
+		}
+	}
+	ts.Fatalf("%q is in none of %s", args[1], args[0])
+}
+
 // scriptHold: hold STORE; this process owns the store until the script ends.
 func scriptHold(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := local.Open(context.Background(), ts.MkAbs(args[0]), graven.Options{})
@@ -240,16 +255,7 @@ func scriptSave(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], text)
 }
 
-// scriptBytes: bytes FILE GO-STRING; the file has exactly these bytes.
-func scriptBytes(ts *testscript.TestScript, neg bool, args []string) {
-	want, err := strconv.Unquote(`"` + args[1] + `"`)
-	ts.Check(err)
-	if got := ts.ReadFile(args[0]); (got == want) == neg {
-		ts.Fatalf("%s has %q", args[0], got)
-	}
-}
-
-// graven runs the command as a process of its own.
+// command runs graven as a process of its own.
 func command(t *testing.T, store string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("graven", args...)
@@ -258,7 +264,7 @@ func command(t *testing.T, store string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// must runs the command and wants exit code 0.
+// mustRun runs the command and wants exit code 0.
 func mustRun(t *testing.T, store string, args ...string) string {
 	t.Helper()
 	cmd := command(t, store, args...)

@@ -158,7 +158,7 @@ func sameExport(t *testing.T, store, dir, prefix string, more ...string) {
 // TestInterrupt: a first signal ends an import between two transactions; what
 // was acknowledged is there, nothing is torn, and the next import goes on.
 func TestInterrupt(t *testing.T) {
-	dir := sourceTree(t, 3000)
+	dir := sourceTree(t, 1200)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		store := filepath.Join(t.TempDir(), "store")
 		mustRun(t, store, "init")
@@ -171,8 +171,8 @@ func TestInterrupt(t *testing.T) {
 		if last := got[len(got)-1]; fmt.Sprint(last.size) != head[1] || last.root != head[2] {
 			t.Errorf("%v: the last receipt names size %d, the checkpoint %s", signal, last.size, head[1])
 		}
-		mustRun(t, store, "import", dir, "--prefix", "r/")
 		mustRun(t, store, "check")
+		mustRun(t, store, "import", dir, "--prefix", "r/")
 	}
 }
 
@@ -211,7 +211,7 @@ func TestInterruptedInput(t *testing.T) {
 func TestBrokenPipe(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	mustRun(t, store, "init")
-	mustRun(t, store, "import", sourceTree(t, 3000))
+	mustRun(t, store, "import", sourceTree(t, 1600))
 	for _, args := range [][]string{{"list", "-o", "json"}, {"get", "00/file 1591"}, {"log"}} {
 		cmd := command(t, store, args...)
 		out, err := cmd.StdoutPipe()

@@ -35,7 +35,7 @@ func (a *app) proveCommand() *cobra.Command {
 					return err
 				}
 				if out != "" {
-					if err := writeFile(out, bytesTo(file)); err != nil {
+					if err := writeFile(cmd.Context(), out, bytesTo(file)); err != nil {
 						return err
 					}
 					a.talk("%s: %d bytes, for size %d; verify it with: graven verify %s --vkey VKEY", oneLine(out), len(file), w.Size(), oneLine(out))

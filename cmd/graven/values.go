@@ -191,7 +191,7 @@ func (a *app) getCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.value(w, e, val, out)
+				return a.value(cmd.Context(), w, e, val, out)
 			})
 		},
 	}
@@ -202,14 +202,14 @@ func (a *app) getCommand() *cobra.Command {
 
 // value writes a value to a file or to standard output. As JSON it is the entry,
 // and the bytes in base64 unless they go to a file.
-func (a *app) value(w *graven.View, e graven.Entry, val *graven.Value, out string) error {
+func (a *app) value(ctx context.Context, w *graven.View, e graven.Entry, val *graven.Value, out string) error {
 	item, err := describe(w, e)
 	if err != nil {
 		return err
 	}
 	switch {
 	case out != "":
-		if err := writeFile(out, val); err != nil {
+		if err := writeFile(ctx, out, val); err != nil {
 			return fmt.Errorf("key %s: nothing was written: %w", item.Key, err)
 		}
 		if a.json() {
@@ -224,7 +224,7 @@ func (a *app) value(w *graven.View, e graven.Entry, val *graven.Value, out strin
 		if _, err := fmt.Fprintf(a.out, `%s,"bytes":"`, strings.TrimSuffix(string(head), "}")); err != nil {
 			return err
 		}
-		to := base64.NewEncoder(base64.StdEncoding, a.out)
+		to := base64.NewEncoder(base64.StdEncoding, &ctxWriter{ctx, a.out})
 		if n, err := val.WriteTo(to); err != nil {
 			return fmt.Errorf("key %s: the output is incomplete, %d of %d bytes: %w", item.Key, n, val.Size(), err)
 		}
@@ -234,7 +234,7 @@ func (a *app) value(w *graven.View, e graven.Entry, val *graven.Value, out strin
 		_, err = io.WriteString(a.out, "\"}\n")
 		return err
 	}
-	if n, err := val.WriteTo(a.out); err != nil {
+	if n, err := val.WriteTo(&ctxWriter{ctx, a.out}); err != nil {
 		return fmt.Errorf("key %s: the output is incomplete, %d of %d bytes: %w", item.Key, n, val.Size(), err)
 	}
 	return nil
