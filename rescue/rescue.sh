@@ -49,6 +49,7 @@ done
 mkdir -p -- "$OUT" || die "cannot make $OUT"
 OUT=$(cd -- "$OUT" && pwd -P) || die "cannot enter $1"
 case $0 in */*) VAULT=${0%/*} ;; *) VAULT=. ;; esac
+case $OUT in *"$NL"*) die "$OUT: choose a folder without a line end in its path" ;; esac
 cd -- "${VAULT:-/}" || die "cannot enter $VAULT"
 [ -d log ] && [ -d blocks ] || die "no log/ and blocks/ in $(pwd): rescue.sh must lie in a vault's folder"
 W=$OUT/.work
@@ -56,10 +57,8 @@ trap 'cd / && rm -rf -- "$W"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 rm -rf -- "$W"
-mkdir -- "$W" || die "cannot write in $OUT"
-for dir in lines leaf group commit art odd spare node pairs wal; do
-	mkdir -- "$W/$dir" || die "cannot write in $OUT"
-done
+mkdir -- "$W" "$W/lines" "$W/leaf" "$W/group" "$W/commit" "$W/art" "$W/odd" "$W/spare" "$W/node" "$W/pairs" "$W/wal" ||
+	die "cannot write in $OUT"
 for file in leaves commits prevs groups sums list pos have bad.art wanted whole blocks opens; do
 	: >"$W/$file" || die "cannot write in $OUT"
 done
@@ -72,9 +71,9 @@ is_num() { # WORD: a decimal number, in a range that every shell can count in?
 	case $1 in 0) return 0 ;; '' | 0* | *[!0-9]*) return 1 ;; esac
 	[ ${#1} -le 16 ]
 }
-files() { # PATTERN: sets found, the files that match, one a line in the order of their bytes
+files() { # DIR PATTERN: sets found, the files of DIR that match, one a line in the order of their bytes
 	set +f
-	set -- $1
+	set -- "$1"/$2
 	set -f
 	found=
 	for one in "$@"; do
@@ -87,7 +86,7 @@ each_line() { # FILE FUNCTION: calls FUNCTION for each line; nr counts from 1, a
 	nr=0 at=0
 	empty "$W/lines"
 	split -C 1048576 -a 6 -- "$1" "$W/lines/"
-	files "$W/lines/*"
+	files "$W/lines" '*'
 	for piece in $found; do
 		for line in $(tr -d '\000' <"$piece"); do
 			nr=$((nr + 1))
@@ -103,6 +102,16 @@ member() { # NAME: sets got to the string member NAME of line, or to nothing
 		got=${got%%\"*}
 		;;
 	esac
+}
+
+old_files() { # what stands in OUT already under such a name must be what the name says
+	files "$OUT" '????????????????????????????????????????????????????????????????'
+	for one in $found; do
+		is_hex "${one##*/}" 64 && say "${one##*/}  ${one##*/}"
+	done >"$W/old"
+	if [ -s "$W/old" ]; then
+		(cd "$OUT" && sha256sum -c --quiet .work/old >/dev/null 2>&1) || die "$OUT has files that are not what their names say; choose an empty folder"
+	fi
 }
 
 # ---- the log -----------------------------------------------------------------------------------------------
@@ -222,7 +231,7 @@ read_genesis() { # without it an open block tells to which vault the files belon
 		;;
 	esac
 	is_hex "$vault" 32 && return
-	files 'blocks/open/*.blk'
+	files blocks/open '*.blk'
 	for f in $found; do IFS=' ' read -r one one vault one <"$f"; done
 }
 log_file() { # sets first; false if the name is not that of a log file
@@ -231,7 +240,7 @@ log_file() { # sets first; false if the name is not that of a log file
 	is_hex "$first" 16 && first=$((0x$first))
 }
 read_log() {
-	files 'log/*'
+	files log '*'
 	for f in $found; do
 		case $f in log/current | log/.new-*) continue ;; esac
 		if ! log_file; then
@@ -298,7 +307,7 @@ root_of() { # SIZE: sets root, in base64
 		if [ "$left" -gt $((2 * BATCH)) ]; then
 			empty "$W/pairs"
 			split -l $((2 * BATCH)) -a 6 "$W/level" "$W/pairs/"
-			files "$W/pairs/*"
+			files "$W/pairs" '*'
 		fi
 		above=0
 		for piece in $found; do
@@ -522,20 +531,20 @@ read_blocks() {
 	set -f
 	for dir in "$@"; do
 		[ -d "$dir" ] || continue
-		files "$dir/*"
+		files "$dir" '*'
 		[ -n "$found" ] || continue
 		for one in $(sha256sum -- $found | tr -d '\\'); do
 			is=${one%% *} f=${one#*  }
 			sealed_block
 		done
 	done
-	files 'blocks/open/*.blk'
+	files blocks/open '*.blk'
 	for f in $found; do open_block; done
-	files 'blocks/healed/*/*'
+	files blocks/healed '*/*'
 	for f in $found; do
 		hex=${f##*/}
 		if is_hex "$hex" 64 && [ ! -f "$OUT/$hex" ]; then
-			kind=spare start=0 len=$(size_of "$f")
+			kind=healed start=0 len=$(size_of "$f")
 			exec 3<"$f"
 			take
 			exec 3<&-
@@ -640,7 +649,7 @@ read_mentions() {
 	: >"$W/whole"
 	unread=
 	exec 6>"$OUT/keys.txt"
-	files 'log/log-*'
+	files log 'log-*'
 	for f in $found; do
 		if log_file; then
 			seq=$first limit=$committed
@@ -664,7 +673,7 @@ read_mentions() {
 # crash a group may stand only here. Its checksum (xxHash64) is beyond the shell, but its commit line is not.
 
 read_wal() { # EVERY: not empty: take the artifacts of all groups, not only of those that the log lacks
-	files 'wal/wal-*'
+	files wal 'wal-*'
 	for f in $found; do
 		kind=spare
 		text=$(tr '\000\n' '\n\001' <"$f") # what is left ends where the zeros begin
@@ -732,7 +741,7 @@ newest_groups() { # those that the log lacks, in order, to OUT/wal-groups.jsonl
 	[ -z "$clean" ] || return 0
 	read_wal ''
 	expect=$committed
-	files "$W/wal/*.at"
+	files "$W/wal" '*.at'
 	for one in $found; do
 		at=$(cat "$one")
 		first=${at%% *} at=${at#* }
@@ -821,7 +830,11 @@ open_verdict() { # MODE; one: class, number, count, off, end, stop
 		check_taken
 	fi
 }
-find_missing() { # W/missing: hex, class, size, record of what the log names and nothing holds
+unfound() { # W/missing: hex, class, size, record of what the log names and nothing holds
+	sort -u "$W/have" >"$W/have.sorted"
+	sort -u -k2,2 "$W/named" | join -v 1 -1 2 -2 1 - "$W/have.sorted" >"$W/missing"
+}
+find_missing() {
 	cp "$W/wanted" "$W/named"
 	for one in $(sort -u "$W/whole"); do
 		list=${one%% *} seq=${one##* }
@@ -833,8 +846,7 @@ find_missing() { # W/missing: hex, class, size, record of what the log names and
 			done
 		fi
 	done >>"$W/named"
-	sort -u "$W/have" >"$W/have.sorted"
-	sort -u -k2,2 "$W/named" | join -v 1 -1 2 -2 1 - "$W/have.sorted" >"$W/missing"
+	unfound
 	for one in $(cat "$W/missing"); do
 		hex=${one%% *}
 		if [ -f "$W/odd/$hex" ]; then # found under a header line that names another hash
@@ -842,8 +854,7 @@ find_missing() { # W/missing: hex, class, size, record of what the log names and
 			say "$hex" >>"$W/have"
 		fi
 	done
-	sort -u "$W/have" >"$W/have.sorted"
-	sort -u -k2,2 "$W/named" | join -v 1 -1 2 -2 1 - "$W/have.sorted" >"$W/missing"
+	unfound
 }
 judge_artifacts() {
 	for one in $(sort -u "$W/bad.art"); do
@@ -910,6 +921,7 @@ join_chunks() {
 	done
 }
 
+old_files
 read_genesis
 read_blocks # first, while the shell is small and starts processes fast
 read_log

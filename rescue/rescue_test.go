@@ -23,9 +23,15 @@ func run(t *testing.T, dir string) (out, folder string, code int) {
 			t.Skipf("no %s here: rescue.sh needs GNU coreutils", tool)
 		}
 	}
-	folder = filepath.Join(t.TempDir(), "new", "out")
+	folder = filepath.Join(t.TempDir(), "new [folder] *", "out")
+	return runIn(t, "/bin/sh", dir, folder)
+}
+
+func runIn(t *testing.T, shell, dir, to string) (out, folder string, code int) {
+	t.Helper()
+	folder = to
 	before := tree(t, dir)
-	cmd := exec.Command("/bin/sh", "rescue.sh", folder)
+	cmd := exec.Command(shell, "rescue.sh", folder)
 	cmd.Dir, cmd.Env = dir, []string{"PATH=/usr/bin:/bin"}
 	text, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
@@ -260,7 +266,7 @@ func TestDamage(t *testing.T) {
 		sealed = `blocks/sealed/../[0-9a-f]*\.blk`
 	)
 	hello, big := sum("hello\n"), "[0-9a-f]{64}"
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name, file string
 		change     func([]byte) []byte
 		want       string   // a regular expression that one DAMAGED line matches
@@ -317,6 +323,9 @@ func TestDamage(t *testing.T) {
 		{"chunk block lost", "chunk", remove, sealed + `: it is missing; record 9`, []string{"chunks"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if testing.Short() && i%4 != 0 {
+				t.Skip("one case in four")
+			}
 			t.Parallel()
 			v := sample(t)
 			v.write(len(v.lines), true)
@@ -424,6 +433,65 @@ func TestMany(t *testing.T) {
 	}
 	found(t, v, folder)
 	t.Log(out)
+}
+
+// TestOtherShells: bash reads the script as well as the system's sh does.
+func TestOtherShells(t *testing.T) {
+	t.Parallel()
+	v := sample(t)
+	v.write(len(v.lines), true)
+	n := 0
+	for _, shell := range []string{"bash", "ksh", "mksh", "yash"} {
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			continue
+		}
+		out, folder, code := runIn(t, path, v.dir, t.TempDir())
+		if code != 0 || !strings.Contains(out, rootOf(v.lines)) {
+			t.Errorf("%s: exit code %d:\n%s", shell, code, out)
+		}
+		found(t, v, folder)
+		n++
+	}
+	if n == 0 {
+		t.Skip("no other shell here")
+	}
+}
+
+// TestOldFolder: a folder that was used before is used again if it holds nothing false.
+func TestOldFolder(t *testing.T) {
+	t.Parallel()
+	v := sample(t)
+	v.write(len(v.lines), true)
+	_, folder, _ := run(t, v.dir)
+	if out, _, code := runIn(t, "/bin/sh", v.dir, folder); code != 0 {
+		t.Errorf("a second time: exit code %d:\n%s", code, out)
+	}
+	found(t, v, folder)
+	if err := os.WriteFile(filepath.Join(folder, sum("hello\n")), []byte("false\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/sh", filepath.Join(v.dir, "rescue.sh"), folder)
+	out, _ := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "not what their names say") {
+		t.Errorf("a false file: exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
+	}
+}
+
+// TestHealed: a second copy stands in for a value that rotted, and the rot is told.
+func TestHealed(t *testing.T) {
+	t.Parallel()
+	v := sample(t)
+	name := "blocks/open/main-00000001.blk"
+	v.files[name] = bytes.Replace(v.files[name], []byte("hello again\n"), []byte("hello Again\n"), 1)
+	id := sum("hello again\n")
+	v.files["blocks/healed/"+id[:2]+"/"+id] = []byte("hello again\n")
+	v.write(len(v.lines), true)
+	out, folder, code := run(t, v.dir)
+	if code != 1 || !strings.Contains(out, "a good copy was found elsewhere") || strings.Contains(out, "is missing") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	found(t, v, folder)
 }
 
 func TestWrongUse(t *testing.T) {

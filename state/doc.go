@@ -42,6 +42,13 @@
 //   - A verifier computes every direction itself, takes at most [MaxHeight]
 //     steps, and allocates nothing by numbers it is given.
 //
+// # Cost
+//
+// A million keys of 32 bytes take just under 200 bytes each, keys included. An
+// update or insert hashes the nodes on its way, of which a group shares the
+// upper ones. The path of a proof among them takes at most 925 bytes as
+// measured, and less than 1,150 as tested.
+//
 // # Example
 //
 //	var m state.Map

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"graven/merkle"
 )
 
 // anyKey draws stored keys that collide, prefix each other and touch both ends
@@ -282,6 +284,26 @@ func made(c, old *child) int {
 		return 1
 	}
 	return 1 + made(&n.left, &o.left) + made(&n.right, &o.right)
+}
+
+func TestEditGoesOnBehindItsMap(t *testing.T) {
+	keys := keysOf("shuffled", 200)
+	e := Map{}.Edit()
+	var maps []Map
+	var roots []merkle.Hash
+	for i, key := range append(keys, []byte("ax"), []byte("zx")) {
+		if err := e.Put(version1(key, uint64(i)+1)); err != nil {
+			t.Fatal(err)
+		}
+		maps = append(maps, e.Map())
+		roots = append(roots, maps[i].Root())
+	}
+	for i, m := range maps {
+		checkMap(t, m)
+		if m.Root() != roots[i] || m.Len() != uint64(i)+1 {
+			t.Fatalf("map %d of %d changed behind its back", i, len(maps))
+		}
+	}
 }
 
 func TestPutRefuses(t *testing.T) {

@@ -56,7 +56,7 @@ func (w *WAL) Reserve(n int) error {
 	if err := w.writable(); err != nil {
 		return err
 	}
-	if n < 0 || n > maxNumber {
+	if n < 0 || int64(n) > maxNumber {
 		return fmt.Errorf("%w: body of %d bytes", ErrInvalid, n)
 	}
 	return w.reserve(int64(maxHeader + n))
