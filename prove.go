@@ -61,17 +61,9 @@ func (w *View) opLine(stored []byte, seq uint64, digest merkle.Hash) ([]byte, er
 
 // opLines reads the op lines of a transaction.
 func (w *View) opLines(seq uint64) ([][]byte, error) {
-	line, err := w.Record(seq)
+	line, tx, err := w.transaction(seq)
 	if err != nil {
 		return nil, err
-	}
-	rec, err := record.Parse(line)
-	if err != nil {
-		return nil, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
-	}
-	tx, ok := rec.Body.(*record.Tx)
-	if !ok {
-		return nil, fmt.Errorf("%w: record %d is a %s, the state names it as a transaction", ErrDamaged, seq, rec.Kind)
 	}
 	if tx.Wide == nil {
 		return record.InlineOps(line)

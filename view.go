@@ -244,18 +244,26 @@ func (w *View) checkLeaf(seq uint64, line []byte) error {
 
 // Ops returns the ops of transaction seq, also of a wide one.
 func (w *View) Ops(seq uint64) ([]record.Op, error) {
-	line, err := w.Record(seq)
+	line, tx, err := w.transaction(seq)
 	if err != nil {
 		return nil, err
 	}
+	ops, _, err := w.vault.opsOf(line, seq, tx)
+	return ops, err
+}
+
+// transaction reads the record of a transaction.
+func (w *View) transaction(seq uint64) (line []byte, tx *record.Tx, err error) {
+	if line, err = w.Record(seq); err != nil {
+		return nil, nil, err
+	}
 	rec, err := record.Parse(line)
 	if err != nil {
-		return nil, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+		return nil, nil, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
 	}
 	tx, ok := rec.Body.(*record.Tx)
 	if !ok {
-		return nil, fmt.Errorf("record %d is a %s: %w: only transactions have ops", seq, rec.Kind, ErrNotFound)
+		return nil, nil, fmt.Errorf("record %d is a %s: %w: only transactions have ops", seq, rec.Kind, ErrNotFound)
 	}
-	ops, _, err := w.vault.opsOf(line, seq, tx)
-	return ops, err
+	return line, tx, nil
 }
