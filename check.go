@@ -82,6 +82,11 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 
 // openFirst lets an open bring everything into the files, and notes what it did.
 func (c *checker) openFirst(s *Store, name string) {
+	// The open publishes a checkpoint anew if it cannot be read; that it could
+	// not is damage all the same.
+	if _, _, err := (&Vault{dir: c.dir}).readCheckpoint(); errors.Is(err, ErrDamaged) {
+		c.find("checkpoint", -1, "%v", err)
+	}
 	v, err := s.Vault(c.ctx, name)
 	if err == nil {
 		if err = v.Publish(); errors.Is(err, ErrReadOnly) {

@@ -17,6 +17,7 @@ import (
 	"graven/internal/index"
 	"graven/internal/journal"
 	"graven/internal/tilestore"
+	"graven/internal/wal"
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
@@ -290,11 +291,14 @@ func (v *Vault) damaged(err error) error {
 	if err == nil || errors.Is(err, ErrDamaged) {
 		return err
 	}
-	return fmt.Errorf("vault %q: %w", v.name, wrapDamage(err))
+	return wrapDamage(err)
 }
 
 // wrapDamage marks the rooms' reports of damage as [ErrDamaged].
 func wrapDamage(err error) error {
+	if errors.Is(err, block.ErrUnknownVersion) || errors.Is(err, wal.ErrUnknownVersion) || errors.Is(err, record.ErrUnknownVersion) {
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
 	if errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrMissing) || errors.Is(err, block.ErrNotFound) || errors.Is(err, tilestore.ErrDamaged) || errors.Is(err, journal.ErrDamaged) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
