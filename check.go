@@ -67,6 +67,12 @@ func (r *Report) Damaged() bool {
 // vault, and works on one that refuses to open; if no other process holds the
 // store it recovers first and mends tiles, which are derived.
 func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report, error) {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
 	if err := s.checkVault(ctx, name); err != nil {
 		return nil, err
 	}
@@ -93,7 +99,9 @@ func (c *checker) openFirst(s *Store, name string) {
 			err = nil
 		}
 		// This process may go on writing: what is published cannot change.
-		c.limit, c.live = v.published.Load(), v.readOnly == ""
+		if c.limit = v.published.Load(); v.readOnly == "" {
+			c.live = v
+		}
 		c.report.Notes = append(c.report.Notes, v.found...)
 		c.report.Findings = append(c.report.Findings, v.mended...)
 	}
@@ -112,7 +120,7 @@ type checker struct {
 
 	genesis  *record.Genesis
 	limit    uint64         // records from here on are not looked at: they may be growing
-	live     bool           // this process may be writing meanwhile
+	live     *Vault         // this process may be writing to it meanwhile; nil if not
 	places   []journal.Pos  // of every line
 	leaves   []merkle.Hash  // of the records up to the last commit, as the tree has them
 	treeLost bool           // leaves do not reach the last commit

@@ -17,6 +17,9 @@ func (v *Vault) Commit(ctx context.Context, tx *Tx) (*Receipt, error) {
 	if err := v.writable(); err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	r, err := v.encode(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -24,11 +27,16 @@ func (v *Vault) Commit(ctx context.Context, tx *Tx) (*Receipt, error) {
 	if err := v.heal(r); err != nil {
 		return nil, err
 	}
+	if err := r.takeContents(); err != nil {
+		return nil, err
+	}
 	select {
 	case v.queue <- r:
 	case <-v.stopped:
+		r.contents.release(false)
 		return nil, fmt.Errorf("vault %q: %w", v.name, ErrClosed)
 	case <-ctx.Done():
+		r.contents.release(false)
 		return nil, fmt.Errorf("%w: %d transactions wait already: %w", ErrBusy, cap(v.queue), ctx.Err())
 	}
 	select {
@@ -37,6 +45,7 @@ func (v *Vault) Commit(ctx context.Context, tx *Tx) (*Receipt, error) {
 	case <-v.stopped:
 	case <-ctx.Done():
 		if r.claim() {
+			r.contents.release(false)
 			return nil, ctx.Err() // the committer will pass over it
 		}
 	}
@@ -64,6 +73,7 @@ func (r *request) claim() bool {
 }
 
 func (r *request) answer(receipt *Receipt, err error) {
+	r.contents.release(err == nil)
 	r.done <- requestDone{receipt, err}
 }
 
@@ -133,19 +143,24 @@ func (v *Vault) take(g *group, r *request) {
 		return // its caller gave up before it had a place
 	}
 	if err := v.sequence(g, r); err != nil {
-		r.answer(nil, err)
+		// What it was judged against may not be durable yet: it hears of it
+		// with the group, or that the group itself was refused.
+		g.waiting = append(g.waiting, waiter{r: r, err: err})
 	}
 }
 
 // dispatch seals a group and starts to persist it. It reports false if there
 // was nothing to persist.
 func (v *Vault) dispatch(g *group, result chan<- error) bool {
-	if g.records == 0 { // only retries of transactions that are durable by now
+	if g.records == 0 { // only refusals, and retries of what is durable by now
 		v.reply(g, v.View())
 		return false
 	}
-	v.takeSeals(g)
-	if err := v.seal(g); err != nil {
+	err := v.takeSeals(g)
+	if err == nil {
+		err = v.seal(g)
+	}
+	if err != nil {
 		// Our own records do not encode: nothing was written, nothing is lost.
 		v.revert(g)
 		g.refuse(err)
@@ -206,6 +221,9 @@ func (g *group) refuse(err error) {
 
 // writable says why the vault cannot be written, or nil.
 func (v *Vault) writable() error {
+	if v.ended.Load() {
+		return fmt.Errorf("vault %q: %w", v.name, ErrClosed)
+	}
 	if v.readOnly != "" {
 		return fmt.Errorf("vault %q: %w: %s", v.name, ErrReadOnly, v.readOnly)
 	}

@@ -67,10 +67,13 @@ func (s *Store) recoverFirst(ctx context.Context, name string, dir fsx.Dir) erro
 		_, err = rw.Vault(ctx, name)
 		err = errors.Join(err, rw.Close())
 	}
-	if err != nil && !errors.Is(err, ErrLocked) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fsx.ErrReadOnly) {
-		return err
+	// What keeps this process from writing does not keep it from reading what is published.
+	for _, passes := range []error{nil, ErrLocked, ErrReadOnly, ErrInvalid, fs.ErrPermission, fs.ErrNotExist, fsx.ErrReadOnly} {
+		if err == nil || passes != nil && errors.Is(err, passes) {
+			return s.shareLock()
+		}
 	}
-	return s.shareLock()
+	return err
 }
 
 // readClean reads meta/host/clean: the size at which the vault was closed, and
@@ -160,28 +163,28 @@ func (v *Vault) openWriting() error {
 	if err := v.loadSigner(); err != nil {
 		return err
 	}
-	for _, folder := range []string{"tmp", "."} {
-		if err := v.dir.Sweep(folder); err != nil {
-			return err
-		}
-	}
-	if err := v.dir.DiscardAll("tmp"); err != nil {
+	if err := errors.Join(v.dir.Sweep("."), v.dir.DiscardAll("tmp")); err != nil {
 		return err
 	}
 	s, err := v.recover()
 	if err != nil {
 		return err
 	}
-	if err := v.load(s, true); err != nil {
-		return err
-	}
-	if err := v.tiles.Trim(); err != nil { // of a log that was longer before a crash
-		return err
-	}
+	// Before anything is cut, trimmed or swept away: a vault that is refused, or
+	// that may not be written, is left as it was found.
 	if err := v.coverPublished(s); err != nil {
 		return err
 	}
-	if v.wal != nil {
+	if v.genesis.Name != v.name {
+		v.readOnly = fmt.Sprintf("it is a copy: its genesis calls it %q, and two vaults that write under one key would be two histories", v.genesis.Name)
+	}
+	if err := v.load(s, v.readOnly == "" && len(s.lacks) == 0); err != nil {
+		return err
+	}
+	if v.readOnly == "" {
+		if err := v.tiles.Trim(); err != nil { // of a log that was longer before a crash
+			return err
+		}
 		if err := v.wal.Reset(); err != nil {
 			return err
 		}
@@ -303,9 +306,13 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 		if errors.Is(err, block.ErrMissing) && rec.Number == nil && mend {
 			err = v.blocks.Admit(rec) // a crash between its group and its publication
 		}
-		if errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrMissing) {
-			v.note("%v", err)
-			err = nil
+		// The record holds the file's hash: a file that says that it is of
+		// another vault or version is not the file that was recorded.
+		for _, met := range []error{block.ErrDamaged, block.ErrMissing, block.ErrWrongVault, block.ErrUnknownVersion} {
+			if errors.Is(err, met) {
+				v.note("%v", err)
+				v.lost, err = true, nil
+			}
 		}
 		if err != nil {
 			return err
@@ -358,7 +365,7 @@ func (v *Vault) loadDocuments() error {
 	if err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
-	_, err = record.ParsePolicy(b)
+	p, err := record.ParsePolicy(b)
 	if errors.Is(err, record.ErrUnknownVersion) {
 		v.readOnly = "its policy is of a version that this program does not know; open it with a newer one"
 		return nil
@@ -366,6 +373,7 @@ func (v *Vault) loadDocuments() error {
 	if err != nil {
 		return fmt.Errorf("%w: policy %v: %w", ErrDamaged, v.genesis.Policy, err)
 	}
+	v.classes = p.Classes
 	return nil
 }
 
@@ -404,15 +412,20 @@ func (v *Vault) loadSigner() error {
 
 // readCheckpoint opens the published checkpoint with the log's public key.
 func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
+	b, err := v.dir.ReadFile(logPub, 4096)
+	if err != nil {
+		return proof.Checkpoint{}, nil, fmt.Errorf("the log's public key: %w", err)
+	}
+	return v.readCheckpointBy(strings.TrimSuffix(string(b), "\n"))
+}
+
+// readCheckpointBy opens the published checkpoint with a key.
+func (v *Vault) readCheckpointBy(vkey string) (proof.Checkpoint, []byte, error) {
 	note, err := v.dir.ReadFile("checkpoint", maxCheckpoint)
 	if err != nil {
 		return proof.Checkpoint{}, nil, err
 	}
-	b, err := v.dir.ReadFile(logPub, 4096)
-	if err != nil {
-		return proof.Checkpoint{}, nil, err
-	}
-	key, err := proof.ParseVKey(strings.TrimSuffix(string(b), "\n"))
+	key, err := proof.ParseVKey(vkey)
 	if err != nil {
 		return proof.Checkpoint{}, nil, fmt.Errorf("%s: %w", logPub, err)
 	}
@@ -427,11 +440,14 @@ func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 // would sign a second history. A checkpoint that is missing is only a slow
 // start; it is published again.
 func (v *Vault) coverPublished(s *scanner) error {
-	head, note, err := v.readCheckpoint()
+	head, note, err := v.readCheckpointBy(v.signer.VKey())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if errors.Is(err, ErrDamaged) {
+		if claimed := checkpointSize(v.dir); claimed > s.size {
+			return fmt.Errorf("%w; it speaks of size %d, log and blocks hold %d records; bring the lost ones back from a copy, or if there are none remove the checkpoint", err, claimed, s.size)
+		}
 		// It is a copy of what was signed; log and blocks are the truth. Those
 		// who hold the true one will notice if it does not extend.
 		v.note("%v; it is published again, the damaged one is in meta/host/cut", err)

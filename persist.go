@@ -57,6 +57,9 @@ func (r *Receipt) Proof() ([]byte, error) { return r.view.ProveRecord(r.Seq) }
 // It runs beside the committer, one group at a time. An error says that no
 // byte of the group was written, or that the vault is poisoned.
 func (v *Vault) persist(g *group) error {
+	if err := v.writable(); err != nil {
+		return err
+	}
 	w := &wal.Group{
 		Height: g.before.height, First: g.before.next,
 		LogFile: v.journal.Tail().File, LogOffset: v.journal.Tail().Offset,
@@ -69,7 +72,7 @@ func (v *Vault) persist(g *group) error {
 		w.Sections = append(w.Sections, wal.Section{Class: class, Number: number, Offset: offset, Count: len(g.artifacts[class]), Bytes: frames})
 		size += len(frames)
 	}
-	if err := v.reserve(w, size); err != nil {
+	if err := v.reserve(w, g.admits, size); err != nil {
 		return err
 	}
 	// A crash before the sync returns leaves a torn frame, which recovery drops
@@ -97,7 +100,7 @@ func (v *Vault) persist(g *group) error {
 
 // reserve finds room for a group in WAL, log and blocks before its first byte
 // is written, so that a full disk refuses it whole.
-func (v *Vault) reserve(w *wal.Group, size int) error {
+func (v *Vault) reserve(w *wal.Group, admits []record.Block, size int) error {
 	if err := v.relieve(); err != nil {
 		return err
 	}
@@ -118,6 +121,11 @@ func (v *Vault) reserve(w *wal.Group, size int) error {
 	for _, s := range w.Sections {
 		if err := v.blocks.Reserve(s.Class, len(s.Bytes)); err != nil {
 			return refuse("the blocks", err)
+		}
+	}
+	for _, b := range admits {
+		if err := v.dir.MakeFolder("blocks/sealed/" + b.ID.Hex()[:2]); err != nil {
+			return refuse("blocks/sealed", err)
 		}
 	}
 	// Only now that the WAL has a file: an open vault without one has lost it.
@@ -152,11 +160,11 @@ func (v *Vault) endGroup(sections []wal.Section, admits, seals []record.Block) e
 			return err
 		}
 	}
+	v.sealsMu.Lock()
 	for _, rec := range seals {
-		if err := v.blocks.Sealed(rec); err != nil {
-			return err
-		}
+		v.recorded = append(v.recorded, recordedSeal{rec, v.journal.Next()})
 	}
+	v.sealsMu.Unlock()
 	for _, s := range sections {
 		if v.blocks.Full(s.Class, v.genesis.BlockBytes) {
 			v.blocks.Advance(s.Class)
@@ -181,6 +189,10 @@ func (v *Vault) newView(t tip, commit []byte) (*View, error) {
 // reply answers the callers of a durable group.
 func (v *Vault) reply(g *group, view *View) {
 	for _, w := range g.waiting {
+		if w.err != nil {
+			w.r.answer(nil, w.err)
+			continue
+		}
 		receipt := &Receipt{
 			Seq: w.seq, Size: view.head.Size, Root: view.head.Root, Time: w.time,
 			Commit: view.commit, Checkpoint: view.note, Replayed: w.replayed, view: view,

@@ -32,13 +32,16 @@ func (v *Vault) recover() (*scanner, error) {
 	cleanSize, clean := readClean(v.dir)
 	s, tail, err := v.scan(noLimit)
 	switch {
+	case clean && err == nil && held.Groups > 0 && s.size < held.next:
+		// Whole groups behind the size of the mark: it is not of this log.
+		v.note("meta/host/clean says size %d, but the write-ahead log holds records up to %d", cleanSize, held.next)
 	case clean && err == nil && (s.size != cleanSize || s.next != s.size || tail.Junk != 0):
 		return nil, fmt.Errorf("%w: the vault was closed at size %d, its log holds %d records up to the last commit, %d behind it and %d bytes more; bring the right log files back from a copy",
 			ErrDamaged, cleanSize, s.size, s.next-s.size, tail.Junk)
 	case clean:
 		return s, err
 	case held.Files == 0:
-		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back, or adopt the vault as it is"
+		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back"
 		return s, err
 	}
 	return v.restore(held, s, err)
@@ -119,18 +122,60 @@ func (v *Vault) restore(h held, front *scanner, frontErr error) (*scanner, error
 	if err != nil {
 		return nil, v.damaged(err)
 	}
-	cut, err := v.journal.Cut(s.end)
-	if err != nil {
-		return nil, v.damaged(err)
-	}
-	if len(cut) > 0 {
-		v.note("%d bytes behind the last commit of the log were cut off; they are in meta/host/cut", len(cut))
-		if err := v.setAside("log", cut); err != nil {
-			return nil, err
-		}
+	if err := v.cutLog(h, s); err != nil {
+		return nil, err
 	}
 	v.restoring = true
 	return s, v.journal.Sync()
+}
+
+// cutLog removes what stands in the log behind the last commit. Lines are written
+// only after the sync of their group in the WAL, so there can be something only
+// if the WAL's last frame is the torn one; otherwise a durable group is lost, and
+// nothing is touched.
+func (v *Vault) cutLog(h held, s *scanner) error {
+	behind, err := v.behindEnd(s.end)
+	if err != nil || len(behind) == 0 {
+		return err
+	}
+	if len(bytes.Trim(behind, "\x00")) > 0 && h.Torn == nil {
+		return fmt.Errorf("%w: %s, offset %d: %d bytes of a group that the write-ahead log does not hold; a file of wal/ is missing or not the newest, bring it back", ErrDamaged, logName(s.end.File), s.end.Offset, len(behind))
+	}
+	if claimed := checkpointSize(v.dir); claimed > s.size {
+		return fmt.Errorf("%w: the published checkpoint speaks of size %d, log and write-ahead log hold %d records; bring the lost ones back from a copy", ErrDamaged, claimed, s.size)
+	}
+	if err := v.setAside("log", behind); err != nil {
+		return err
+	}
+	if _, err := v.journal.Cut(s.end); err != nil {
+		return v.damaged(err)
+	}
+	v.note("%d bytes behind the last commit of the log were cut off; they are in meta/host/cut", len(behind))
+	return nil
+}
+
+// behindEnd reads what stands in the log behind a position.
+func (v *Vault) behindEnd(end journal.Pos) ([]byte, error) {
+	entries, err := v.dir.ReadDir("log")
+	if err != nil {
+		return nil, err
+	}
+	var all []byte
+	for _, e := range entries {
+		name := "log/" + e.Name
+		if e.Name == "current" || name < logName(end.File) {
+			continue
+		}
+		b, err := v.dir.ReadFile(name, 1<<31)
+		if err != nil {
+			return nil, err
+		}
+		if name == logName(end.File) {
+			b = b[min(int64(len(b)), end.Offset):]
+		}
+		all = append(all, b...)
+	}
+	return all, nil
 }
 
 // groupsOfLog reads groups that the log holds and the WAL does not: the frame
@@ -254,11 +299,11 @@ func (v *Vault) finishOrder(order *block.Order) error {
 	if err := order.Finish(); err != nil {
 		return v.damaged(err)
 	}
-	if v.opts.ReadOnly {
+	if v.opts.ReadOnly || v.readOnly != "" {
 		return nil
 	}
 	err := v.blocks.CutOpen(func(file string, offset int64, r io.Reader) error {
-		b, err := io.ReadAll(io.LimitReader(r, wal.MaxTorn))
+		b, err := io.ReadAll(r)
 		if err != nil {
 			return err
 		}

@@ -102,7 +102,7 @@ func commitGroup(v *Vault, txs ...*Tx) ([]*Receipt, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := v.heal(r); err != nil {
+		if err := errors.Join(v.heal(r), r.takeContents()); err != nil {
 			return nil, err
 		}
 		v.take(g, r)

@@ -64,6 +64,7 @@ type waiter struct {
 	seq      uint64
 	time     time.Time
 	replayed bool
+	err      error // a refusal, to be told when what it was judged against is durable
 }
 
 func (v *Vault) newGroup() *group {
@@ -123,8 +124,10 @@ func (v *Vault) sequence(g *group, r *request) error {
 	} else {
 		inline = joinLines(full, size)
 	}
+	mark := v.markOf(g)
 	for i := range r.contents {
 		if err := v.admit(g, r.contents[i].upload); err != nil {
+			v.backTo(g, mark)
 			return err
 		}
 	}
@@ -135,6 +138,7 @@ func (v *Vault) sequence(g *group, r *request) error {
 		encode = func(dst []byte) ([]byte, error) { return record.AppendTx(dst, seq, at, tx, inline) }
 	}
 	if err := v.append(g, at, encode); err != nil {
+		v.backTo(g, mark)
 		return err
 	}
 	if wide != nil {
@@ -153,6 +157,27 @@ func (v *Vault) sequence(g *group, r *request) error {
 	g.ops += len(r.ops)
 	g.bytes += r.bytes
 	return nil
+}
+
+// groupMark is how far a group had come before a request.
+type groupMark struct {
+	tip                              tip
+	lines, leaves, records, admitted int
+}
+
+func (v *Vault) markOf(g *group) groupMark {
+	m := groupMark{tip: v.tip, lines: len(g.lines), leaves: len(g.leaves), records: g.records, admitted: len(g.admits)}
+	m.tip.tree = *v.tip.tree.Clone()
+	return m
+}
+
+// backTo takes the records of a refused request out of its group again.
+func (v *Vault) backTo(g *group, m groupMark) {
+	for _, b := range g.admits[m.admitted:] {
+		delete(v.pending, artifactKey{"", b.ID})
+	}
+	v.tip = m.tip
+	g.lines, g.leaves, g.records, g.admits = g.lines[:m.lines], g.leaves[:m.leaves], m.records, g.admits[:m.admitted]
 }
 
 // chain says, for op i of a request, what its version's links are: prev, skip, n.

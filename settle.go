@@ -38,7 +38,31 @@ func (v *Vault) settle() error {
 	if err := v.publish(view); err != nil {
 		return v.behind("publishing a checkpoint", err)
 	}
+	if err := v.dropSealed(view.head.Size); err != nil {
+		return v.behind("ending a sealed block", err)
+	}
 	v.wal.Forget(view.height - 1)
+	return nil
+}
+
+// recordedSeal is a sealed block whose record is durable.
+type recordedSeal struct {
+	rec  record.Block
+	size uint64 // of the log right after its group
+}
+
+// dropSealed lets blocks move to their sealed files, and discards the open
+// ones, once the published checkpoint covers their records: a reader beside
+// this process goes by that checkpoint, and must find the one or the other.
+func (v *Vault) dropSealed(published uint64) error {
+	v.sealsMu.Lock()
+	defer v.sealsMu.Unlock()
+	for len(v.recorded) > 0 && v.recorded[0].size <= published {
+		if err := v.blocks.Sealed(v.recorded[0].rec); err != nil {
+			return err
+		}
+		v.recorded = v.recorded[1:]
+	}
 	return nil
 }
 
@@ -97,16 +121,17 @@ func (v *Vault) sealFull() error {
 			continue
 		}
 		rec, err := v.blocks.Seal(open.Class, open.Number, open.Count)
-		v.sealing[open] = true
 		if errors.Is(err, block.ErrDamaged) {
+			v.sealing[open] = true
 			// Rot is not a failed write: the block stays open as it is, its
 			// damaged artifact is refused when it is read, check names it.
 			v.opts.Logger.Error("a full block is damaged and is not sealed", "vault", v.name, "class", open.Class, "number", open.Number, "err", err)
 			continue
 		}
 		if err != nil {
-			return err
+			return err // a full disk passes, and it is tried again
 		}
+		v.sealing[open] = true
 		v.sealsMu.Lock()
 		v.seals = append(v.seals, rec)
 		v.sealsMu.Unlock()
@@ -115,18 +140,18 @@ func (v *Vault) sealFull() error {
 }
 
 // takeSeals writes the records of the blocks that were sealed meanwhile.
-func (v *Vault) takeSeals(g *group) {
+func (v *Vault) takeSeals(g *group) error {
 	v.sealsMu.Lock()
 	seals := v.seals
 	v.seals = nil
 	v.sealsMu.Unlock()
+	g.seals = seals
 	for i := range seals {
-		rec := seals[i]
-		if err := v.add(g, &rec); err != nil {
-			panic(fmt.Sprintf("graven: a block record of our own does not encode: %v", err))
+		if err := v.add(g, &seals[i]); err != nil {
+			return err
 		}
-		g.seals = append(g.seals, rec)
 	}
+	return nil
 }
 
 // giveBackSeals returns the seals of a refused group, for the next one.

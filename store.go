@@ -192,6 +192,12 @@ func (s *Store) CreateVault(ctx context.Context, c CreateOptions) (*Vault, error
 	if s.opts.ReadOnly {
 		return nil, fmt.Errorf("store: %w", ErrReadOnly)
 	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
 	if c.Vault == "" {
 		c.Vault = "main"
 	}
@@ -227,6 +233,7 @@ func (s *Store) Close() error {
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
+		s.lock = nil
 	}
 	return errors.Join(errs...)
 }

@@ -1,15 +1,19 @@
 package graven
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"sync"
+	"unicode/utf8"
 
 	"graven/internal/block"
 	"graven/record"
 )
 
 // MaxInline is how many bytes the values inside one transaction may have in
-// sum. Values above the vault's value limit are staged ahead and do not count.
+// sum, and how many its op lines. Values above the vault's value limit are staged ahead and do not count.
 const MaxInline = 64 << 20
 
 // Content is a value on its way into a transaction: its bytes, or, if it was
@@ -20,7 +24,72 @@ type Content struct {
 	bytes  []byte          // nil if staged in a chunk block
 	upload *block.Uploaded // nil if the bytes travel with the transaction
 	vault  *Vault          // the vault that staged it; nil for Bytes
+	use    *use            // of upload; shared by all copies of the Content
 }
+
+// use counts who needs a staged value, so that giving it up never takes it from
+// a transaction that is on its way.
+type use struct {
+	mu       sync.Mutex
+	requests int  // on their way
+	kept     bool // a durable transaction names it
+	dropped  bool // its owner gave it up
+}
+
+// take is called for each request that names the value; it reports whether the
+// value is still there.
+func (u *use) take() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.dropped && !u.kept {
+		return false
+	}
+	u.requests++
+	return true
+}
+
+// release ends what take began. It reports whether the value's file is to go.
+func (u *use) release(durable bool) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.requests--
+	u.kept = u.kept || durable
+	return u.requests == 0 && u.dropped && !u.kept
+}
+
+// drop is the owner's wish. It reports whether the value's file is to go now.
+func (u *use) drop() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	first := !u.dropped
+	u.dropped = true
+	return first && u.requests == 0 && !u.kept
+}
+
+// takeContents takes the staged values of a request, or none.
+func (r *request) takeContents() error {
+	for i := range r.contents {
+		if u := r.contents[i].use; u != nil && !u.take() {
+			r.contents[:i].release(false)
+			return fmt.Errorf("%w: op %d: its value was discarded", ErrInvalid, i)
+		}
+	}
+	return nil
+}
+
+// contents are the values of a transaction's ops.
+type contents []Content
+
+// release lets the staged ones go: their transaction is durable, or refused.
+func (c contents) release(durable bool) {
+	for i := range c {
+		if u := c[i].use; u != nil && u.release(durable) {
+			c[i].remove()
+		}
+	}
+}
+
+func (c Content) remove() { c.vault.blocks.DropUpload(*c.upload) } // what stays is swept at the next open
 
 // Bytes makes a Content of b, which must not be changed until the transaction
 // is committed. A value above the vault's value limit must be staged instead.
@@ -46,8 +115,8 @@ type Tx struct {
 	Class string // retention class of the values; empty: the vault's default
 
 	ops      []record.Op
-	contents []Content // of ops[i]; the zero Content for deletes and conditions
-	absentOK []bool    // of ops[i]: a delete may meet an absent key
+	contents contents // of ops[i]; the zero Content for deletes and conditions
+	absentOK []bool   // of ops[i]: a delete may meet an absent key
 }
 
 // PutOptions are the optional parts of a put.
@@ -73,7 +142,7 @@ func (t *Tx) add(op record.Op, c Content, absentOK bool) {
 
 // Put sets key to the value c.
 func (t *Tx) Put(key []byte, c Content, o PutOptions) {
-	t.add(valueOp(record.Op{Kind: record.OpPut, Space: record.SpaceUser, Key: key, Type: o.Type, If: o.If}, c), c, false)
+	t.add(valueOp(record.Op{Kind: record.OpPut, Space: record.SpaceUser, Key: bytes.Clone(key), Type: o.Type, If: o.If}, c), c, false)
 }
 
 // Append records the value c without a key.
@@ -83,7 +152,7 @@ func (t *Tx) Append(c Content, mediaType string) {
 
 // Delete ends the life of key. Its history stays.
 func (t *Tx) Delete(key []byte, o DeleteOptions) {
-	t.add(record.Op{Kind: record.OpDelete, Space: record.SpaceUser, Key: key, If: o.If}, Content{}, o.AllowAbsent)
+	t.add(record.Op{Kind: record.OpDelete, Space: record.SpaceUser, Key: bytes.Clone(key), If: o.If}, Content{}, o.AllowAbsent)
 }
 
 func valueOp(op record.Op, c Content) record.Op {
@@ -106,7 +175,7 @@ type request struct {
 	req      record.ID
 	ops      []record.Op
 	lines    [][]byte // request lines of the ops: without prev, skip, n
-	contents []Content
+	contents contents
 	absentOK []bool
 	bytes    int // of request lines and inline values
 
@@ -150,6 +219,9 @@ func (v *Vault) encode(ctx context.Context, tx *Tx) (*request, error) {
 		r.lines[i] = buf[start:len(buf):len(buf)]
 		digest.Op(r.lines[i])
 		r.bytes += len(r.lines[i])
+		if len(buf) > MaxInline {
+			return nil, &LimitError{Field: "op lines of the transaction", Value: uint64(len(buf)), Limit: MaxInline}
+		}
 	}
 	r.req = digest.Sum()
 	return r, nil
@@ -171,6 +243,12 @@ func (v *Vault) checkLimits(r *request) error {
 	}
 	if err := over("ops", len(r.ops), record.MaxOps); err != nil {
 		return err
+	}
+	if !utf8.ValidString(r.actor) || !utf8.ValidString(r.id) {
+		return fmt.Errorf("%w: actor %q, id %q: both are UTF-8", ErrInvalid, r.actor, r.id)
+	}
+	if r.class != "" && !slices.Contains(v.classes, r.class) {
+		return fmt.Errorf("%w: class %q: the vault's policy has %q", ErrInvalid, r.class, v.classes)
 	}
 	inline := 0
 	for i := range r.ops {

@@ -39,6 +39,8 @@ type Vault struct {
 	vkeys     []string        // fixed: log, cosigner
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	found     []string        // fixed: what the open met and did, in plain words
+	lost      bool            // fixed: a sealed block could not be loaded
+	classes   []string        // fixed: that the policy lets a transaction name
 	mended    []Finding       // fixed: damage of derived bytes that the open met and mended
 	auditing  bool            // fixed: a replay checks what only an auditor needs
 	restoring bool            // fixed: the open writes the WAL's groups again
@@ -62,8 +64,10 @@ type Vault struct {
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
-	view   atomic.Pointer[View]  // newest durable position; stored by persist
-	poison atomic.Pointer[error] // set once, by the first failed write
+	ended    atomic.Bool           // set by close
+	recorded []recordedSeal        // guarded by sealsMu: seals whose record is durable, waiting for a checkpoint over it
+	view     atomic.Pointer[View]  // newest durable position; stored by persist
+	poison   atomic.Pointer[error] // set once, by the first failed write
 
 	queue       chan *request
 	dirty       chan struct{} // buffered 1: something is not published yet
@@ -138,10 +142,11 @@ func (v *Vault) close() error {
 		if v.writable() == nil {
 			errs = append(errs, v.closeClean())
 		}
-		errs = append(errs, v.wal.Close())
 	}
-	errs = append(errs, v.journal.Close(), v.blocks.Close())
-	return errors.Join(errs...)
+	v.settling.Lock() // a Publish under way ends first, a later one finds the vault closed
+	defer v.settling.Unlock()
+	v.ended.Store(true)
+	return errors.Join(append(errs, v.closeRooms())...)
 }
 
 // closeClean settles and marks the vault clean. If it fails, the next open recovers.
@@ -149,7 +154,7 @@ func (v *Vault) closeClean() error {
 	if err := v.settle(); err != nil {
 		return err
 	}
-	if !v.markedOpen {
+	if n, clean := readClean(v.dir); clean && n == v.View().Size() {
 		return nil
 	}
 	return v.dir.Replace(cleanFile, fmt.Appendf(nil, "clean %d\n", v.View().Size()))
@@ -179,7 +184,7 @@ func (v *Vault) StageFor(ctx context.Context, r io.Reader, class string) (Conten
 	if err != nil {
 		return Content{}, err
 	}
-	return Content{id: up.Whole, size: up.Size, upload: up, vault: v}, nil
+	return Content{id: up.Whole, size: up.Size, upload: up, vault: v, use: &use{}}, nil
 }
 
 func (v *Vault) upload(ctx context.Context, r io.Reader, class string) (*block.Uploaded, error) {
@@ -218,10 +223,11 @@ func (v *Vault) upload(ctx context.Context, r io.Reader, class string) (*block.U
 	return &done, nil
 }
 
-// Discard gives up a staged value that no transaction uses.
+// Discard gives up a staged value. A transaction that is on its way, or durable,
+// keeps it; calling it again does nothing.
 func (c Content) Discard() {
-	if c.upload != nil {
-		c.vault.blocks.DropUpload(*c.upload) // what stays is swept at the next open
+	if c.use != nil && c.use.drop() {
+		c.remove()
 	}
 }
 
