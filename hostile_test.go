@@ -1,0 +1,328 @@
+package graven
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"graven/internal/fsx"
+	"graven/merkle"
+	"graven/proof"
+)
+
+// The tests of this file came from a hostile reading: each once failed.
+
+// copyFile puts a file of one disk in the place of another's.
+func copyFile(t testing.TB, from, to fsx.Disk, name string) {
+	t.Helper()
+	content := readAll(from, name)
+	if err := to.Remove(name); err != nil && content == nil {
+		t.Fatal(err)
+	}
+	f, err := to.Open(name, fsx.Create)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(content, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRefusedOpenTouchesNothing puts an older log back. The open refuses, and
+// once the right log is there again everything is.
+func TestRefusedOpenTouchesNothing(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	s.group(put("early", "one"))
+	s.close()
+	old := mem.Clone()
+	s.reopen()
+	want := map[string]string{"early": "one"}
+	for i := range 20 {
+		key, value := fmt.Sprint("k", i), strings.Repeat("v", 1000)+fmt.Sprint(i)
+		want[key] = value
+		s.group(put(key, value))
+	}
+	s.close()
+	right := mem.Clone()
+	for _, without := range []string{"", "vaults/main/meta/keys/pub/log.vkey"} {
+		disk := right.Clone()
+		for _, name := range append(walk(t, old, "vaults/main/log"), "vaults/main/meta/host/clean") {
+			copyFile(t, old, disk, name)
+		}
+		if without != "" {
+			if err := disk.Remove(without); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := truth(t, disk)
+		store, err := Open(context.Background(), scriptHost(disk, 2), scriptOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Vault(context.Background(), "main"); !errors.Is(err, ErrDamaged) {
+			t.Errorf("without %q: an older log opens: %v", without, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range truth(t, disk) {
+			if before[name] != content {
+				t.Errorf("without %q: the refused open changed %s", without, name)
+			}
+		}
+		for _, name := range append(walk(t, right, "vaults/main/log"), "vaults/main/meta/host/clean", "vaults/main/meta/keys/pub/log.vkey") {
+			copyFile(t, right, disk, name)
+		}
+		if n, err := neverWrong(disk, want); err != nil || n != len(want) {
+			t.Errorf("without %q: with the right log back %d of %d keys can be read: %v", without, n, len(want), err)
+		}
+	}
+}
+
+// TestInvalidRequestLeavesNothing refuses transactions whose value is staged
+// already: no record of theirs stays, and their value can be discarded.
+func TestInvalidRequestLeavesNothing(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.group(put("a", "1"))
+	size := s.vault.View().Size()
+	bad := map[string]func(*Tx){
+		"actor":     func(tx *Tx) { tx.Actor = "\xff" },
+		"id":        func(tx *Tx) { tx.ID = "\xff" },
+		"class":     func(tx *Tx) { tx.Class = "not-in-the-policy" },
+		"condition": func(tx *Tx) { tx.Delete([]byte("absent"), DeleteOptions{}) },
+	}
+	for name, spoil := range bad {
+		c, err := s.vault.Stage(context.Background(), strings.NewReader(strings.Repeat(name, 40)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := &Tx{}
+		tx.Put([]byte("k"), c, PutOptions{})
+		spoil(tx)
+		if _, err := commitGroup(s.vault, tx); err == nil {
+			t.Fatalf("%s: accepted", name)
+		}
+		c.Discard()
+		c.Discard()
+	}
+	if got := s.vault.View().Size(); got != size {
+		t.Errorf("refused requests left %d records", got-size)
+	}
+	s.group(put("b", "2"))
+	s.close()
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Errorf("check finds %v", r.Findings)
+	}
+}
+
+// TestDiscardNeverTakesFromATransaction gives up staged values at the worst moments.
+func TestDiscardNeverTakesFromATransaction(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	stage := func(text string) Content {
+		c, err := s.vault.Stage(context.Background(), strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	value := strings.Repeat("0123456789", 25)
+	one, other := stage(value), stage(value) // equal bytes, one file
+	one.Discard()
+	one.Discard()
+	tx := &Tx{}
+	tx.Put([]byte("other"), other, PutOptions{})
+	s.group(tx)
+	other.Discard() // durable: it stays
+
+	held := stage(value + "held")
+	r, err := s.vault.encode(context.Background(), func() *Tx { tx := &Tx{}; tx.Put([]byte("held"), held, PutOptions{}); return tx }())
+	if err == nil {
+		err = r.takeContents()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.Discard() // while its transaction waits
+	g := s.vault.newGroup()
+	s.vault.take(g, r)
+	result := make(chan error, 1)
+	s.vault.dispatch(g, result)
+	s.vault.settled(g, nil, <-result)
+	if d := <-r.done; d.err != nil {
+		t.Fatal(d.err)
+	}
+	tx = &Tx{}
+	gone := stage(value + "gone")
+	gone.Discard()
+	tx.Put([]byte("gone"), gone, PutOptions{})
+	if _, err := commitGroup(s.vault, tx); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a discarded value was taken: %v", err)
+	}
+	s.close()
+	if n, err := neverWrong(mem, map[string]string{"other": value, "held": value + "held"}); n != 2 || err != nil {
+		t.Errorf("%d of 2 values can be read: %v", n, err)
+	}
+}
+
+// TestReaderBesideASeal reads beside a writer at every step of a block's way
+// from open to sealed.
+func TestReaderBesideASeal(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	want := map[string]string{}
+	read := func(when string) {
+		t.Helper()
+		published := map[string]string{}
+		w := s.vault.View()
+		at, err := w.At(s.vault.published.Load() - 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, value := range want {
+			if _, err := at.Get([]byte(key)); err == nil {
+				published[key] = value
+			}
+		}
+		if n, err := neverWrong(mem, published); err != nil || n != len(published) {
+			t.Errorf("%s: a reader beside the writer reads %d of %d published keys: %v", when, n, len(published), err)
+		}
+	}
+	for i := range 30 {
+		key, value := fmt.Sprint("k", i), strings.Repeat("v", 50)+fmt.Sprint(i)
+		want[key] = value
+		s.group(put(key, value))
+		read("after a commit")
+		if i%5 == 4 {
+			if err := s.vault.settle(); err != nil {
+				t.Fatal(err)
+			}
+			read("after a settle")
+		}
+	}
+	s.close()
+}
+
+// TestRefusalWaitsForWhatItSaw judges a request against a transaction that is
+// then refused for want of room: its conflict must not be told.
+func TestRefusalWaitsForWhatItSaw(t *testing.T) {
+	full := false
+	disk := fsx.Fault(fsx.NewMem(), func(c fsx.Call) error {
+		if full && (c.Op == "reserve" || c.Op == "write" || c.Op == "create") {
+			return fsx.ErrNoSpace
+		}
+		return nil
+	})
+	s := newScript(t, disk, nil)
+	v := s.vault
+	ask := func(tx *Tx) *request {
+		r, err := v.encode(context.Background(), tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	full = true
+	first, second := v.newGroup(), (*group)(nil)
+	a := ask(put("lock", strings.Repeat("x", 200_000)))
+	v.take(first, a)
+	for i := range 60 { // more than what is reserved ahead
+		v.take(first, ask(put(fmt.Sprint("fill", i), strings.Repeat("y", 200_000)+fmt.Sprint(i))))
+	}
+	result := make(chan error, 1)
+	v.dispatch(first, result)
+	second = v.newGroup()
+	b := ask(put("lock", "b"))
+	b.ops[0].If = nil
+	conflicting := &Tx{}
+	conflicting.Delete([]byte("never there"), DeleteOptions{})
+	c := ask(conflicting)
+	v.take(second, b)
+	v.take(second, c)
+	v.settled(first, second, <-result)
+	for _, r := range []*request{a, b, c} {
+		if d := <-r.done; !errors.Is(d.err, ErrFull) {
+			t.Errorf("answered %v, wanted that the disk is full", d.err)
+		}
+	}
+	full = false
+	s.group(put("lock", "free"))
+	s.close()
+}
+
+// TestStaleMarkIsNoticed puts the mark of an earlier clean end back after a
+// kill: what only the WAL holds is not forgotten.
+func TestStaleMarkIsNoticed(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.group(put("a", "1"))
+	s.close()
+	mark := mem.Clone()
+	s.reopen()
+	synced := mem.Clone()
+	r := s.group(put("b", "2"))[0]
+	line, err := s.vault.View().Record(r.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem.Kill()
+	copyFile(t, mark, mem, "vaults/main/meta/host/clean")
+	for _, name := range walk(t, synced, "vaults/main/log") {
+		copyFile(t, synced, mem, name) // the log write had not reached the disk
+	}
+	if err := rises(mem, []any{acknowledged{r.Seq, merkle.LeafHash(line), proof.Checkpoint{Size: r.Size, Root: r.Root}}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCopyDoesNotWrite copies a vault's folder under another name: two vaults
+// writing under one key would be two histories.
+func TestCopyDoesNotWrite(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.group(put("a", "1"))
+	s.close()
+	if err := mem.Rename("vaults/main", "vaults/copy"); err != nil {
+		t.Fatal(err)
+	}
+	store, err := Open(context.Background(), s.host, scriptOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := store.Vault(context.Background(), "copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := commitGroup(v, put("b", "2")); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("a copy takes writes: %v", err)
+	}
+	if _, err := v.View().Get([]byte("a")); err != nil {
+		t.Error(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAfterClose calls everything on a store that is closed.
+func TestAfterClose(t *testing.T) {
+	ctx := context.Background()
+	s := newScript(t, fsx.NewMem(), small)
+	s.group(put("a", "1"))
+	v, store := s.vault, s.store
+	s.close()
+	_, err := v.Commit(ctx, put("b", "2"))
+	_, err2 := store.CreateVault(ctx, CreateOptions{Vault: "other"})
+	_, err3 := store.Check(ctx, "main", CheckOptions{})
+	_, err4 := store.Vault(ctx, "main")
+	for i, err := range []error{err, err2, err3, err4, v.Publish()} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("call %d: %v, wanted closed", i, err)
+		}
+	}
+}
