@@ -107,6 +107,8 @@ func (c *checker) openFirst(s *Store, name string) {
 	}
 	if err != nil {
 		c.find("", -1, "the vault does not open: %v", err)
+	} else if v.walLost {
+		c.find("wal", -1, "%s", v.readOnly)
 	}
 }
 
@@ -161,7 +163,7 @@ func (c *checker) run() error {
 	}
 	c.genesis = g
 	c.total = c.sizeOf("log") + c.sizeOf("blocks")
-	for _, step := range []func() error{c.checkLog, c.checkTiles, c.checkCheckpoint, c.checkBlocks} {
+	for _, step := range []func() error{c.checkLog, c.checkCheckpoint, c.checkTiles, c.checkBlocks} {
 		if err := step(); err != nil {
 			return err
 		}

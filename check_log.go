@@ -25,6 +25,7 @@ type logChecker struct {
 	prev   merkle.Hash
 	lost   bool // the tree can no longer be followed
 
+	doubt    *doubt      // the newest commit line that its tile contradicts
 	group    []lineAt    // since the last commit
 	sums     []hash.Hash // SHA-256 from the group's start, and from behind each suspect line
 	size     uint64      // behind the last commit
@@ -173,21 +174,54 @@ func (l *logChecker) commit(c *record.Commit, seq uint64, at journal.Pos) {
 		suspect("commit of height %d, wanted %d", c.Height, l.height)
 		l.height = c.Height
 	}
-	if c.Prev != nil && *c.Prev != l.prev && !l.lost {
+	if c.Prev != nil && *c.Prev != l.prev && !l.lost && (l.doubt == nil || l.doubt.it.tile != *c.Prev) {
 		suspect("it follows the commit with leaf hash %v, the log holds %v", *c.Prev, l.prev)
 	}
-	rootWrong := !l.lost && l.tree.Root() != c.Root
+	rootWrong := !l.lost && l.tree.Root() != c.Root && !l.resolve(c)
 	if rootWrong {
-		suspect("the tree of the %d records before it has root %v, it says %v", seq, l.tree.Root(), c.Root)
+		suspect("the tree of the %d records before it has root %v, it says %v; later roots are not checked", seq, l.tree.Root(), c.Root)
+		l.lost = true
 	}
 	// A commit line is not covered by its own sums: where it disagrees with its
 	// tile and with the log before it, it is the one that changed.
 	it := l.group[last]
+	if it.hasTile && it.tile != it.leaf {
+		l.doubt = &doubt{it: it, seq: seq}
+	}
 	l.prev = l.grow(it, !whole || rootWrong, seq)
 	l.height++
 	l.size = seq + 1
 	l.commits = append(l.commits, commitAt{seq: seq, at: at, state: c.State})
 	l.begin()
+}
+
+// doubt is a commit line that its tile contradicts, until a later root decides.
+type doubt struct {
+	it  lineAt
+	seq uint64
+}
+
+// resolve tries whether a root becomes right when a doubtful commit line is
+// taken to be the one that its tile knows. If so it was the line that changed.
+func (l *logChecker) resolve(c *record.Commit) bool {
+	if l.doubt == nil {
+		return false
+	}
+	d := *l.doubt
+	l.doubt = nil
+	l.leaves[d.seq] = d.it.tile
+	var tree merkle.Tree
+	for _, leaf := range l.leaves {
+		tree.Append(leaf)
+	}
+	if tree.Root() != c.Root {
+		l.leaves[d.seq] = d.it.leaf
+		return false
+	}
+	l.tree = tree
+	l.find(logName(d.it.at.File), d.it.at.Offset, "record %d: its line has leaf hash %v, the tree says %v", d.seq, d.it.leaf, d.it.tile)
+	l.bad(d.seq)
+	return true
 }
 
 // grow lets the tree take a leaf: the tile's if the line is bad and the tile

@@ -36,7 +36,9 @@ func (c *checker) checkTiles() error {
 		// own room knows of them, and nobody else may change them.
 		tiles, leaves = c.live.tiles, c.live.leaves
 	}
-	mend := c.mend && (c.live == nil || c.broken == noLimit)
+	// A tile is mended only from a log that is whole: against a damaged one it is
+	// a witness.
+	mend := c.mend && c.broken == noLimit
 	err = tiles.Check(leaves, mend, func(f tilestore.Finding) {
 		what := f.Err.Error()
 		if f.Failed != nil {
@@ -93,6 +95,7 @@ func (c *checker) checkCheckpoint() error {
 func (c *checker) checkBlocks() error {
 	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults(), auditing: true}
 	defer func() { _ = v.closeRooms() }()
+	v.missed = func(err error) { c.find("", -1, "%v", err) }
 	var err error
 	if v.blocks, err = block.Open(c.dir.Sub("blocks"), c.genesis.Vault); err != nil {
 		c.find("blocks", -1, "%v", err)

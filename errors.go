@@ -14,8 +14,10 @@ var (
 
 	// ErrNoStore: the directory holds no store.
 	ErrNoStore = errors.New("no store here")
-	// ErrStoreExists: the directory holds a store already, or something else.
+	// ErrStoreExists: the directory holds a store already.
 	ErrStoreExists = errors.New("a store exists here already")
+	// ErrNotEmpty: a store cannot be made in a directory that holds something else.
+	ErrNotEmpty = errors.New("the directory is not empty")
 	// ErrNoVault: the store has no vault of that name.
 	ErrNoVault = errors.New("no such vault")
 	// ErrVaultExists: the store has a vault of that name already.

@@ -53,7 +53,8 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 // holds the store and the vault was not closed cleanly, it is opened once for
 // writing, which recovers it, and closed.
 func (s *Store) recoverFirst(ctx context.Context, name string, dir fsx.Dir) error {
-	if n, clean := readClean(dir); clean && checkpointSize(dir) == n {
+	keyThere, err := dir.Exists(logPub)
+	if n, clean := readClean(dir); clean && checkpointSize(dir) == n && keyThere && err == nil {
 		return nil
 	}
 	if err := s.lock.Close(); err != nil {
@@ -137,6 +138,9 @@ func (v *Vault) openReading(alone bool) error {
 		return err
 	}
 	limit := head.Size
+	if _, clean := readClean(v.dir); alone && !clean {
+		v.note("it was not closed cleanly and could not be recovered; it is read up to the published checkpoint, newer records are left out")
+	}
 	if n, clean := readClean(v.dir); alone && clean && n != limit {
 		return fmt.Errorf("%w: meta/host/clean says size %d, the checkpoint says %d", ErrDamaged, n, limit)
 	}
@@ -144,8 +148,11 @@ func (v *Vault) openReading(alone bool) error {
 	if err != nil {
 		return err
 	}
-	if s.size != limit || s.tree.Root() != head.Root {
-		return fmt.Errorf("%w: the log gives size %d, root %v; the published checkpoint says %d, %v", ErrDamaged, s.size, s.tree.Root(), head.Size, head.Root)
+	if s.size != limit || s.next != limit {
+		return fmt.Errorf("%w: the log holds %d records up to its last commit; the published checkpoint is of size %d", ErrDamaged, s.size, head.Size)
+	}
+	if root := s.tree.Root(); root != head.Root {
+		return fmt.Errorf("%w: the first %d records of the log have root %v, the published checkpoint says %v", ErrDamaged, limit, root, head.Root)
 	}
 	if err := v.load(s, false); err != nil {
 		return err
@@ -182,6 +189,9 @@ func (v *Vault) openWriting() error {
 		return err
 	}
 	if v.readOnly == "" {
+		if err := v.writePublicKeys(); err != nil {
+			return err
+		}
 		if err := v.tiles.Trim(); err != nil { // of a log that was longer before a crash
 			return err
 		}
@@ -377,6 +387,22 @@ func (v *Vault) loadDocuments() error {
 	return nil
 }
 
+// writePublicKeys makes the key files again that are missing.
+func (v *Vault) writePublicKeys() error {
+	for i, name := range []string{logPub, cosignerPub} {
+		if there, err := v.dir.Exists(name); err != nil || there || i >= len(v.vkeys) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := v.dir.PublishBytes(name, []byte(v.vkeys[i]+"\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // loadPublicKeys takes the keys from their files, where the authority cannot be read.
 func (v *Vault) loadPublicKeys() error {
 	for _, name := range []string{logPub, cosignerPub} {
@@ -413,8 +439,11 @@ func (v *Vault) loadSigner() error {
 // readCheckpoint opens the published checkpoint with the log's public key.
 func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 	b, err := v.dir.ReadFile(logPub, 4096)
+	if errors.Is(err, fs.ErrNotExist) {
+		return proof.Checkpoint{}, nil, fmt.Errorf("%w: %s is missing; a command that writes makes it again", ErrDamaged, logPub)
+	}
 	if err != nil {
-		return proof.Checkpoint{}, nil, fmt.Errorf("the log's public key: %w", err)
+		return proof.Checkpoint{}, nil, err
 	}
 	return v.readCheckpointBy(strings.TrimSuffix(string(b), "\n"))
 }

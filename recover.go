@@ -41,6 +41,7 @@ func (v *Vault) recover() (*scanner, error) {
 	case clean:
 		return s, err
 	case held.Files == 0:
+		v.walLost = true
 		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back"
 		return s, err
 	}

@@ -94,7 +94,10 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq 
 		if (op.Kind == record.OpPut || op.Kind == record.OpAppend) && op.Chunks == nil {
 			// Of a sealed block that is lost the open has said so already; its
 			// values are missed when they are read.
-			if err := mentionAll(order, v.className(tx.Class), op.Value); err != nil && !v.lost {
+			err := mentionAll(order, v.className(tx.Class), op.Value)
+			if err != nil && v.missed != nil {
+				v.missed(fmt.Errorf("record %d op %d: %w", seq, i, err))
+			} else if err != nil && !v.lost {
 				return fmt.Errorf("record %d op %d: %w", seq, i, err)
 			}
 		}

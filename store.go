@@ -66,7 +66,7 @@ func (s *Store) vacant(ctx context.Context) error {
 	}
 	for _, e := range entries {
 		if e.Name != lockFile && e.Name != vaultsName && !strings.HasPrefix(e.Name, ".") {
-			return fmt.Errorf("%w: the directory is not empty, it holds %q; choose an empty one", ErrStoreExists, e.Name)
+			return fmt.Errorf("%w: it holds %q", ErrNotEmpty, e.Name)
 		}
 	}
 	return nil

@@ -190,7 +190,7 @@ type requestDone struct {
 
 // encode checks a transaction against the limits and makes a request of it.
 func (v *Vault) encode(ctx context.Context, tx *Tx) (*request, error) {
-	if len(tx.ops) == 0 {
+	if tx == nil || len(tx.ops) == 0 {
 		return nil, fmt.Errorf("%w: a transaction needs at least one op", ErrInvalid)
 	}
 	r := &request{

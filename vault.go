@@ -39,6 +39,8 @@ type Vault struct {
 	vkeys     []string        // fixed: log, cosigner
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	found     []string        // fixed: what the open met and did, in plain words
+	walLost   bool            // fixed: it was not closed cleanly and has no WAL
+	missed    func(err error) // fixed: told of each artifact that is missing; nil: the first ends a replay
 	lost      bool            // fixed: a sealed block could not be loaded
 	classes   []string        // fixed: that the policy lets a transaction name
 	mended    []Finding       // fixed: damage of derived bytes that the open met and mended

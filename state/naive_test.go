@@ -67,14 +67,17 @@ func naiveLeafBytes(l *Leaf) []byte {
 		live = 1
 	}
 	return bytes.Join([][]byte{
-		{0x10}, bigEndian(uint64(len(l.Key)), 2), l.Key, l.Digest[:],
-		bigEndian(l.Seq, 8), bigEndian(l.N, 8), bigEndian(l.Created, 8), {live},
+		{0x10},
+		bigEndian(uint64(len(l.Key)), 2), l.Key, l.Digest[:],
+		bigEndian(l.Seq, 8), bigEndian(l.N, 8), bigEndian(l.Created, 8),
+		{live},
 	}, nil)
 }
 
 func naiveInnerBytes(lh []byte, ll uint64, lt int, rh []byte, rl uint64, rt int, route []byte) []byte {
 	return bytes.Join([][]byte{
-		{0x11}, lh, bigEndian(ll, 8), bigEndian(uint64(lt), 1), rh, bigEndian(rl, 8), bigEndian(uint64(rt), 1),
+		{0x11},
+		lh, bigEndian(ll, 8), bigEndian(uint64(lt), 1), rh, bigEndian(rl, 8), bigEndian(uint64(rt), 1),
 		bigEndian(uint64(len(route)), 2), route,
 	}, nil)
 }

@@ -50,7 +50,7 @@ func code(err error) int {
 		}},
 		{exitUsage, []error{graven.ErrLimit, graven.ErrInvalid}},
 		{exitUnavailable, []error{graven.ErrLocked, graven.ErrBusy, graven.ErrFull, graven.ErrPoisoned, syscall.ENOSPC}},
-		{exitConflict, []error{graven.ErrConflict, graven.ErrStoreExists, graven.ErrVaultExists}},
+		{exitConflict, []error{graven.ErrConflict, graven.ErrStoreExists, graven.ErrNotEmpty, graven.ErrVaultExists}},
 		{exitDenied, []error{graven.ErrReadOnly, fs.ErrPermission, syscall.EROFS}},
 		{exitNotFound, []error{graven.ErrNoStore, graven.ErrNoVault, graven.ErrNotFound, graven.ErrFuture, fs.ErrNotExist, syscall.ENOTDIR}},
 	} {
@@ -91,14 +91,18 @@ func (a *app) hint(err error) string {
 	switch {
 	case errors.Is(err, graven.ErrNoStore):
 		return noStoreHint(a.conf.Store)
+	case errors.Is(err, graven.ErrNotEmpty):
+		return "Name an empty directory, or one that is yet to be made, with --store DIR."
 	case errors.Is(err, graven.ErrStoreExists):
 		return "Use it as it is, or name another directory with --store DIR."
 	case errors.Is(err, graven.ErrNoVault):
 		return "Choose one with --vault NAME, or make it with: graven vault create NAME"
 	case errors.Is(err, graven.ErrLocked):
 		return "Wait for that process to end, or stop it; commands that only read work meanwhile. --lock-wait waits longer."
-	case errors.Is(err, graven.ErrFull), errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, graven.ErrFull):
 		return "Make room on the disk and do it again. Nothing of the refused transaction was written."
+	case errors.Is(err, syscall.ENOSPC):
+		return "There is no room for the output. A transaction that was acknowledged before is durable; see graven log -n 2."
 	case errors.Is(err, graven.ErrPoisoned):
 		return "The disk failed a write, and the vault took no more. Look after the disk, then run graven status: opening recovers."
 	case errors.Is(err, graven.ErrFuture):

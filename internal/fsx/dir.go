@@ -111,8 +111,8 @@ func (d Dir) ReadFile(name string, max int64) ([]byte, error) {
 	return data[:n], nil // shorter if the file was cut meanwhile
 }
 
-// ReadDir lists this folder's subfolder name ("." for itself), sorted. Temporary
-// names are left out.
+// ReadDir lists this folder's subfolder name ("." for itself), sorted. Names that
+// begin with a dot are left out: temporary ones, and what editors leave behind.
 func (d Dir) ReadDir(name string) ([]Entry, error) {
 	name, err := d.full("readdir", name)
 	if err != nil {
@@ -124,7 +124,7 @@ func (d Dir) ReadDir(name string) ([]Entry, error) {
 	}
 	kept := list[:0]
 	for _, e := range list {
-		if !strings.HasPrefix(e.Name, tempPrefix) {
+		if !strings.HasPrefix(e.Name, ".") {
 			kept = append(kept, e)
 		}
 	}
