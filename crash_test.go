@@ -272,7 +272,7 @@ func remembers(v *Vault, knows []any) error {
 // TestCrashStates cuts the power after every disk operation of the story, in
 // every way that the crash model of package fsx knows.
 func TestCrashStates(t *testing.T) {
-	perPrefix, least := 400, 15_000
+	perPrefix, least := 500, 15_000
 	if testing.Short() {
 		perPrefix, least = 3, 500
 	}

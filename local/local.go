@@ -43,7 +43,9 @@ func Create(ctx context.Context, dir string, c graven.CreateOptions, o graven.Op
 	return s, nil
 }
 
-// Open opens the store in dir. Close it after use.
+// Open opens the store in dir. Close it after use. The error is
+// [graven.ErrNoStore] if there is none, and [graven.ErrLocked] if another
+// process owns it for longer than Options.LockWait, which is zero unless it is set.
 func Open(ctx context.Context, dir string, o graven.Options) (*graven.Store, error) {
 	h, err := host(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -43,7 +43,10 @@ func (a *app) demoCommand() *cobra.Command {
 			if keep {
 				defer a.talk("Everything is still in %s.", temp)
 			} else {
-				defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+				defer func() {
+					a.talk("The temporary directory is removed; --keep would have left it for a look.")
+					err = errors.Join(err, os.RemoveAll(temp))
+				}()
 			}
 			return a.demo(cmd.Context(), dir, temp)
 		},
@@ -299,7 +302,7 @@ func (d *demo) head(lines int, argv ...string) {
 	d.quiet(argv...)
 	for line := range strings.Lines(d.last) {
 		if lines--; lines >= 0 {
-			d.print("%s", strings.TrimSuffix(line, "\n"))
+			d.print("%s", oneLine(strings.ToValidUTF8(strings.TrimSuffix(line, "\n"), "\uFFFD")))
 		}
 	}
 }

@@ -222,11 +222,9 @@ func TestDocsProofs(t *testing.T) {
 	docsRun(t, t.TempDir(), blocks, env)
 }
 
-var docsDate = regexp.MustCompile(`--at \d{4}-\d\d-\d\d`)
-
-// TestDocsReadme runs the commands under "Use it", line by line. Adapted are
-// where the command is built to, what there is to be put, the date in the past
-// (the store is of today), and the place of what is rescued.
+// TestDocsReadme runs the commands under "Use it", line by line, beside a copy
+// of what they name. Adapted are where the command is built to, and the place
+// of what is rescued.
 func TestDocsReadme(t *testing.T) {
 	_, rest, found := strings.Cut(docsPage(t, "README.md"), "\n## Use it\n")
 	_, rest, opened := strings.Cut(rest, "\n```\n")
@@ -236,21 +234,26 @@ func TestDocsReadme(t *testing.T) {
 	}
 	dir := t.TempDir()
 	env := docsEnv(dir)
-	for name, data := range map[string]string{"report.pdf": "%PDF-1.7 not quite\n", "evidence/build.log": "ok\n", "evidence/a/b": ""} {
-		file := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(data), 0o644)); err != nil {
-			t.Fatal(err)
-		}
+	root := docsRoot(t)
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(dir, "README.md"), readme, 0o644),
+		os.Mkdir(filepath.Join(dir, "bin"), 0o755),
+		os.CopyFS(filepath.Join(dir, "docs"), os.DirFS(filepath.Join(root, "docs"))),
+	); err != nil {
+		t.Fatal(err)
 	}
 	var blocks []docsBlock
 	for i, line := range strings.Split(text, "\n") {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		line = docsDate.ReplaceAllString(line, `--at "$$(date -u +%F)"`)
 		line = strings.ReplaceAll(line, "/tmp/rescued", "'"+filepath.Join(dir, "rescued")+"'")
-		if strings.HasPrefix(line, "go build -o graven ") {
-			line = "cd '" + docsRoot(t) + "'\n" + strings.Replace(line, "-o graven ", "-o '"+filepath.Join(dir, "graven")+"' ", 1)
+		if strings.HasPrefix(line, "go build -o bin/graven ") {
+			line = "cd '" + root + "'\n" + strings.Replace(line, "-o bin/graven ", "-o '"+filepath.Join(dir, "bin", "graven")+"' ", 1)
 		}
 		blocks = append(blocks, docsBlock{line: i + 1, text: line})
 	}
