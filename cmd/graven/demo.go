@@ -44,7 +44,7 @@ func (a *app) demoCommand() *cobra.Command {
 				defer a.talk("Everything is still in %s.", temp)
 			} else {
 				defer func() {
-					a.talk("The temporary directory is removed; --keep would have left it for a look.")
+					fmt.Fprintln(a.out, "(The temporary directory is removed; --keep leaves it for a look.)")
 					err = errors.Join(err, os.RemoveAll(temp))
 				}()
 			}
