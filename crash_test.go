@@ -390,7 +390,7 @@ func TestPlantedBugs(t *testing.T) {
 		t.Run(bug.name, func(t *testing.T) {
 			mem := fsx.NewMem()
 			story(t, mem, &watched{Disk: mem, mem: mem, lie: bug.lie}, bug.plant)
-			n, failures := examineAll(mem, 64, func(state *fsx.CrashState, err error) bool {
+			n, failures := examineAll(mem, 40, func(state *fsx.CrashState, err error) bool {
 				t.Logf("caught: after operation %d (%s): %v", state.Prefix, state.Desc, err)
 				return false
 			})

@@ -176,7 +176,7 @@ func TestBuildsElsewhere(t *testing.T) {
 		{"wasip1", "wasm", core, false},
 		{"linux", "arm", []string{"./cmd/graven"}, false},
 		{"linux", "arm64", []string{"./cmd/graven"}, true},
-		{"darwin", "arm64", []string{"./cmd/graven"}, false},
+		{"darwin", "arm64", []string{"./cmd/graven"}, true},
 		{"freebsd", "amd64", []string{"./cmd/graven"}, true},
 	} {
 		t.Run(b.os+"/"+b.arch, func(t *testing.T) {
