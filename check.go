@@ -162,6 +162,9 @@ func (c *checker) run() error {
 		return nil // without genesis nothing says what the rest should be
 	}
 	c.genesis = g
+	if g.Name != c.report.Vault {
+		c.find(logName(0), 0, "it is the ledger of vault %q, not of %q", g.Name, c.report.Vault)
+	}
 	c.total = c.sizeOf("log") + c.sizeOf("blocks")
 	for _, step := range []func() error{c.checkLog, c.checkCheckpoint, c.checkTiles, c.checkBlocks} {
 		if err := step(); err != nil {

@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -280,9 +281,10 @@ func TestStaleMarkIsNoticed(t *testing.T) {
 	}
 }
 
-// TestCopyDoesNotWrite copies a vault's folder under another name: two vaults
-// writing under one key would be two histories.
-func TestCopyDoesNotWrite(t *testing.T) {
+// TestExchangedFolder puts a vault's folder in the place of another name: two
+// vaults writing under one key would be two histories, and a reader of "copy"
+// must not be told what "main" holds.
+func TestExchangedFolder(t *testing.T) {
 	mem := fsx.NewMem()
 	s := newScript(t, mem, small)
 	s.group(put("a", "1"))
@@ -290,22 +292,67 @@ func TestCopyDoesNotWrite(t *testing.T) {
 	if err := mem.Rename("vaults/main", "vaults/copy"); err != nil {
 		t.Fatal(err)
 	}
-	store, err := Open(context.Background(), s.host, scriptOptions())
-	if err != nil {
-		t.Fatal(err)
+	for _, readOnly := range []bool{false, true} {
+		o := scriptOptions()
+		o.ReadOnly = readOnly
+		store, err := Open(context.Background(), s.host, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Vault(context.Background(), "copy"); !errors.Is(err, ErrDamaged) {
+			t.Errorf("read-only %v: a copy opens: %v", readOnly, err)
+		}
+		r, err := store.Check(context.Background(), "copy", CheckOptions{})
+		if err != nil || !r.Damaged() {
+			t.Errorf("check of a copy finds nothing: %v", err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
 	}
-	v, err := store.Vault(context.Background(), "copy")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := commitGroup(v, put("b", "2")); !errors.Is(err, ErrReadOnly) {
-		t.Errorf("a copy takes writes: %v", err)
-	}
-	if _, err := v.View().Get([]byte("a")); err != nil {
-		t.Error(err)
-	}
-	if err := store.Close(); err != nil {
-		t.Error(err)
+}
+
+// TestShortenedLogIsRefused takes the last group off a cleanly closed log and
+// makes the mark fit: the published checkpoint and the WAL both know better.
+func TestShortenedLogIsRefused(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.group(put("a", "1"))
+	s.group(put("b", "2"))
+	s.close()
+	const log = "vaults/main/log/log-0000000000000000.jsonl"
+	lines := bytes.SplitAfter(readAll(mem, log), []byte{'\n'})
+	short := bytes.Join(lines[:4], nil)
+	for _, wal := range []bool{true, false} {
+		disk := mem.Clone()
+		f, err := disk.Open(log, fsx.ReadWrite)
+		if err == nil {
+			err = errors.Join(f.Truncate(int64(len(short))), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, disk, "vaults/main/meta/host/clean", 0, []byte("clean 4\n"))
+		if !wal {
+			for _, name := range walk(t, disk, "vaults/main/wal") {
+				if err := disk.Remove(name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		store, err := Open(context.Background(), scriptHost(disk, 2), scriptOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := store.Vault(context.Background(), "main")
+		if err == nil {
+			if _, err := v.View().Get([]byte("b")); err != nil {
+				t.Errorf("wal %v: it opens without what was acknowledged: %v", wal, err)
+			}
+		} else if !errors.Is(err, ErrDamaged) {
+			t.Errorf("wal %v: %v", wal, err)
+		}
+		_ = store.Close()
 	}
 }
 

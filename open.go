@@ -116,6 +116,9 @@ func (v *Vault) open(alone bool) error {
 		return err
 	}
 	v.genesis = genesis
+	if genesis.Name != v.name {
+		return fmt.Errorf("%w: this folder holds the vault %q, not %q; folders were exchanged, or one was copied, and two vaults that write under one key would be two histories", ErrDamaged, genesis.Name, v.name)
+	}
 	if err := v.openJournal(); err != nil {
 		return err
 	}
@@ -181,9 +184,6 @@ func (v *Vault) openWriting() error {
 	// that may not be written, is left as it was found.
 	if err := v.coverPublished(s); err != nil {
 		return err
-	}
-	if v.genesis.Name != v.name {
-		v.readOnly = fmt.Sprintf("it is a copy: its genesis calls it %q, and two vaults that write under one key would be two histories", v.genesis.Name)
 	}
 	if err := v.load(s, v.readOnly == "" && len(s.lacks) == 0); err != nil {
 		return err
