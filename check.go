@@ -65,7 +65,8 @@ func (r *Report) Damaged() bool {
 // their names, the state against its roots, the checkpoint against its
 // signature. It lists all damage and never stops at the first. It needs no open
 // vault, and works on one that refuses to open; if no other process holds the
-// store it recovers first and mends tiles, which are derived.
+// store and the vault opens, it recovers first and mends tiles and the copies of
+// documents, which are derived.
 func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report, error) {
 	s.mu.Lock()
 	closed := s.closed
@@ -79,9 +80,11 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit, mend: s.lock != nil && !s.opts.ReadOnly}
 	if c.mend {
 		c.openFirst(s, name)
-	} else if _, clean := readClean(c.dir); s.lock == nil || !clean {
+	} else if n, clean := readClean(c.dir); s.lock == nil || !clean {
 		// Another process may be writing: what it published cannot change.
 		c.limit = checkpointSize(c.dir)
+	} else {
+		c.mark = &n
 	}
 	return c.report, c.run()
 }
@@ -110,6 +113,7 @@ func (c *checker) openFirst(s *Store, name string) {
 	} else if v.walLost {
 		c.find("wal", -1, "%s", v.readOnly)
 	}
+	c.mend = c.live != nil // what a refused vault holds is evidence
 }
 
 // checker is one check under way.
@@ -122,6 +126,7 @@ type checker struct {
 
 	genesis  *record.Genesis
 	limit    uint64         // records from here on are not looked at: they may be growing
+	mark     *uint64        // the size at which the vault was closed; nil if that does not bind
 	live     *Vault         // this process may be writing to it meanwhile; nil if not
 	places   []journal.Pos  // of every line
 	leaves   []merkle.Hash  // of the records up to the last commit, as the tree has them
@@ -141,6 +146,20 @@ type commitAt struct {
 
 const noLimit = ^uint64(0)
 
+// checkMark holds the mark of a clean end against log and checkpoint.
+func (c *checker) checkMark() error {
+	if c.mark == nil {
+		return nil
+	}
+	if *c.mark != c.report.Size {
+		c.find(cleanFile, 0, "it says that the vault was closed at size %d, the log holds %d records up to its last commit", *c.mark, c.report.Size)
+	}
+	if size := checkpointSize(c.dir); size != *c.mark {
+		c.find("checkpoint", -1, "it is of size %d, the vault was closed at size %d", size, *c.mark)
+	}
+	return nil
+}
+
 func (c *checker) find(file string, offset int64, format string, args ...any) {
 	c.report.Findings = append(c.report.Findings, Finding{File: file, Offset: offset, What: fmt.Sprintf(format, args...)})
 }
@@ -158,7 +177,7 @@ func (c *checker) run() error {
 	c.broken = noLimit
 	g, err := readGenesis(c.dir)
 	if err != nil {
-		c.find("", -1, "%v", err)
+		c.find(logName(0), 0, "%v", err)
 		return nil // without genesis nothing says what the rest should be
 	}
 	c.genesis = g
@@ -166,7 +185,7 @@ func (c *checker) run() error {
 		c.find(logName(0), 0, "it is the ledger of vault %q, not of %q", g.Name, c.report.Vault)
 	}
 	c.total = c.sizeOf("log") + c.sizeOf("blocks")
-	for _, step := range []func() error{c.checkLog, c.checkCheckpoint, c.checkTiles, c.checkBlocks} {
+	for _, step := range []func() error{c.checkLog, c.checkMark, c.checkCheckpoint, c.checkTiles, c.checkBlocks} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -31,14 +31,14 @@ func (c *checker) checkTiles() error {
 	}
 	tiles.Append(c.leaves)
 	leaves := func(from, to uint64) ([]merkle.Hash, error) { return c.leaves[from:to], nil }
-	if c.live != nil && c.broken == noLimit {
+	mend := c.mend && c.broken == noLimit
+	if mend {
 		// There may be tiles of records that are not published yet: the vault's
 		// own room knows of them, and nobody else may change them.
 		tiles, leaves = c.live.tiles, c.live.leaves
 	}
 	// A tile is mended only from a log that is whole: against a damaged one it is
 	// a witness.
-	mend := c.mend && c.broken == noLimit
 	err = tiles.Check(leaves, mend, func(f tilestore.Finding) {
 		what := f.Err.Error()
 		if f.Failed != nil {
@@ -95,7 +95,8 @@ func (c *checker) checkCheckpoint() error {
 func (c *checker) checkBlocks() error {
 	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults(), auditing: true}
 	defer func() { _ = v.closeRooms() }()
-	v.missed = func(err error) { c.find("", -1, "%v", err) }
+	var missed []error
+	v.missed = func(err error) { missed = append(missed, err) }
 	var err error
 	if v.blocks, err = block.Open(c.dir.Sub("blocks"), c.genesis.Vault); err != nil {
 		c.find("blocks", -1, "%v", err)
@@ -140,7 +141,19 @@ func (c *checker) checkBlocks() error {
 	if !c.opts.Quick {
 		v.blocks.CheckHealed(damage)
 	}
-	v.blocks.CheckNames(damage, func(id record.ID) { c.checkUnnamed(id) })
+	unnamed := 0
+	v.blocks.CheckNames(damage, func(id record.ID) {
+		unnamed++
+		c.checkUnnamed(id)
+	})
+	if c.broken != noLimit && unnamed > 0 && len(missed) > 0 {
+		// The damaged record may be the one that names the block.
+		c.find("blocks", -1, "%d artifacts are in no block that a readable record names, and %d sealed blocks are named by none: mend the log first", len(missed), unnamed)
+		missed = nil
+	}
+	for _, err := range missed {
+		c.find("", -1, "%v", err)
+	}
 	artifacts, _ := v.blocks.Stats()
 	c.report.Artifacts = artifacts
 	return c.ctx.Err()

@@ -20,7 +20,7 @@ func (v *Vault) Commit(ctx context.Context, tx *Tx) (*Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r, err := v.encode(ctx, tx)
+	r, err := v.encode(tx)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,6 @@ func (v *Vault) revert(g *group) {
 	v.forgetPending(g)
 	v.giveBackSeals(g)
 	v.tip = g.before
-	v.tip.tree = *g.before.tree.Clone()
 }
 
 // forgetPending ends the time in which a group's artifacts are known only to

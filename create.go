@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"graven/internal/block"
 	"graven/internal/fsx"
@@ -87,7 +88,7 @@ func firstDocuments(g *record.Genesis, keys proof.Keys) (authority, policy []byt
 		{Roles: []string{"authority", "log"}, VKey: keys.Log.VKey},
 		{Roles: []string{"cosigner"}, VKey: keys.Cosigner.VKey},
 	}}
-	slices.SortFunc(a.Keys, func(x, y record.AuthorityKey) int { return compare(x.VKey, y.VKey) })
+	slices.SortFunc(a.Keys, func(x, y record.AuthorityKey) int { return strings.Compare(x.VKey, y.VKey) })
 	if authority, err = a.Append(nil); err != nil {
 		return nil, nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,7 +143,7 @@ func TestDiscardNeverTakesFromATransaction(t *testing.T) {
 	other.Discard() // durable: it stays
 
 	held := stage(value + "held")
-	r, err := s.vault.encode(context.Background(), func() *Tx { tx := &Tx{}; tx.Put([]byte("held"), held, PutOptions{}); return tx }())
+	r, err := s.vault.encode(func() *Tx { tx := &Tx{}; tx.Put([]byte("held"), held, PutOptions{}); return tx }())
 	if err == nil {
 		err = r.takeContents()
 	}
@@ -222,7 +223,7 @@ func TestRefusalWaitsForWhatItSaw(t *testing.T) {
 	s := newScript(t, disk, nil)
 	v := s.vault
 	ask := func(tx *Tx) *request {
-		r, err := v.encode(context.Background(), tx)
+		r, err := v.encode(tx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +240,6 @@ func TestRefusalWaitsForWhatItSaw(t *testing.T) {
 	v.dispatch(first, result)
 	second = v.newGroup()
 	b := ask(put("lock", "b"))
-	b.ops[0].If = nil
 	conflicting := &Tx{}
 	conflicting.Delete([]byte("never there"), DeleteOptions{})
 	c := ask(conflicting)
@@ -371,5 +371,144 @@ func TestAfterClose(t *testing.T) {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("call %d: %v, wanted closed", i, err)
 		}
+	}
+}
+
+// putBack puts the named files of an earlier moment in the place of today's.
+func putBack(t testing.TB, from, to fsx.Disk, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		copyFile(t, from, to, name)
+	}
+}
+
+const (
+	checkpointFile = "vaults/main/checkpoint"
+	markFile       = "vaults/main/meta/host/clean"
+)
+
+// TestOldCheckpointIsNoticed puts an older checkpoint back, alone and with the
+// mark of its time: nobody is told old values, and nothing is signed on them.
+func TestOldCheckpointIsNoticed(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.group(put("c", "old"))
+	s.close()
+	old := mem.Clone()
+	s.reopen()
+	s.group(put("c", "new"))
+	s.group(put("only", "new"))
+	s.close()
+	for _, names := range [][]string{{checkpointFile, markFile}, {checkpointFile}} {
+		for _, readOnly := range []bool{true, false} {
+			disk := mem.Clone()
+			putBack(t, old, disk, names...)
+			o := scriptOptions()
+			o.ReadOnly = readOnly
+			store, err := Open(context.Background(), scriptHost(disk, 2), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := store.Vault(context.Background(), "main")
+			if err == nil {
+				e, err := v.View().Get([]byte("c"))
+				t.Errorf("%v put back, read-only %v: it opens; c is %v, %v", names, readOnly, e.Value, err)
+			} else if !errors.Is(err, ErrDamaged) {
+				t.Errorf("%v put back, read-only %v: %v", names, readOnly, err)
+			}
+			_ = store.Close()
+			if !checkAll(t, disk, readOnly).Damaged() {
+				t.Errorf("%v put back, read-only %v: check finds nothing", names, readOnly)
+			}
+		}
+	}
+}
+
+// TestDamagedLogDoesNotMendTiles flips bits in a log that has tiles, commit
+// lines among them: the line is named, and the tile, which knows better, stays.
+func TestDamagedLogDoesNotMendTiles(t *testing.T) {
+	mem, _ := settled(t, 150)
+	const tile = "vaults/main/tile/0/000"
+	witness := readAll(mem, tile)
+	if witness == nil {
+		t.Fatal("there is no tile")
+	}
+	commits, others := 0, 0
+	for _, file := range walk(t, mem, "vaults/main/log") {
+		offset := 0
+		for i, line := range bytes.SplitAfter(readAll(mem, file), []byte{'\n'}) {
+			at := offset + bytes.Index(line, []byte(`"kind":`)) + len(`"kind":"commit"`) + (i*37)%max(1, len(line)-60)
+			offset += len(line)
+			if len(line) < 100 || i%7 != 0 && i%5 != 0 {
+				continue
+			}
+			if bytes.Contains(line, []byte(`"kind":"commit"`)) {
+				commits++
+			} else {
+				others++
+			}
+			disk := mem.Clone()
+			was := readAll(disk, file)[at]
+			overwrite(t, disk, file, int64(at), []byte{was ^ 1})
+			r := checkAll(t, disk, false)
+			name := strings.TrimPrefix(file, "vaults/main/")
+			if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.File == name && !f.Mended }) {
+				t.Errorf("%s, byte %d: no finding in the file: %v", name, at, r.Findings)
+			}
+			if !bytes.Equal(readAll(disk, tile), witness) {
+				t.Errorf("%s, byte %d: the tile was changed", name, at)
+			}
+			if len(r.Findings) > 8 {
+				t.Errorf("%s, byte %d: %d findings for one bit: %v", name, at, len(r.Findings), r.Findings)
+			}
+		}
+	}
+	if commits < 20 || others < 20 {
+		t.Errorf("only %d commit lines and %d others were damaged", commits, others)
+	}
+}
+
+// TestShortLogKeepsTiles cuts the log of a cleanly closed vault: the tile that
+// holds the lost leaf hashes is evidence.
+func TestShortLogKeepsTiles(t *testing.T) {
+	mem, _ := settled(t, 150)
+	const tile = "vaults/main/tile/0/000"
+	if readAll(mem, tile) == nil {
+		t.Fatal("there is no tile")
+	}
+	logs := walk(t, mem, "vaults/main/log")
+	for _, name := range logs {
+		if strings.HasSuffix(name, ".jsonl") && !strings.HasSuffix(name, "log-0000000000000000.jsonl") {
+			if err := mem.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if r := checkAll(t, mem, false); !r.Damaged() {
+		t.Error("check finds nothing")
+	}
+	if readAll(mem, tile) == nil {
+		t.Error("check removed the tile")
+	}
+}
+
+// TestFalseSizeIsDamage lets a ledger say a wrong size of a value.
+func TestFalseSizeIsDamage(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	tx := put("k", "value")
+	tx.ops[0].Size = 6
+	s.group(tx)
+	w := s.vault.View()
+	e, err := w.Get([]byte("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Value(e); !errors.Is(err, ErrDamaged) {
+		t.Errorf("5 bytes are read for a value of 6: %v", err)
+	}
+	s.close()
+	if r := checkAll(t, mem, false); !r.Damaged() {
+		t.Error("check finds nothing")
 	}
 }

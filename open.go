@@ -140,14 +140,20 @@ func (v *Vault) openReading(alone bool) error {
 	if err != nil {
 		return err
 	}
-	limit := head.Size
-	if _, clean := readClean(v.dir); alone && !clean {
+	// After a clean end nothing may stand behind the checkpoint, or it is an older one.
+	limit, until := head.Size, head.Size
+	if n, clean := readClean(v.dir); alone && clean {
+		if err := agree(n, head); err != nil {
+			return err
+		}
+		until = noLimit
+	} else if alone {
 		v.note("it was not closed cleanly and could not be recovered; it is read up to the published checkpoint, newer records are left out")
 	}
-	if n, clean := readClean(v.dir); alone && clean && n != limit {
-		return fmt.Errorf("%w: meta/host/clean says size %d, the checkpoint says %d", ErrDamaged, n, limit)
+	s, tail, err := v.scan(until)
+	if err == nil && until == noLimit {
+		err = endsAt(limit, s, tail)
 	}
-	s, _, err := v.scan(limit)
 	if err != nil {
 		return err
 	}
@@ -168,6 +174,24 @@ func (v *Vault) openReading(alone bool) error {
 	return nil
 }
 
+// agree holds the mark of a clean end against the published checkpoint: closing
+// writes the one after the other, for the same size.
+func agree(mark uint64, head proof.Checkpoint) error {
+	if mark != head.Size {
+		return fmt.Errorf("%w: the vault was closed at size %d, its checkpoint is of size %d; one of meta/host/clean and checkpoint is not the newest, bring it back from a copy", ErrDamaged, mark, head.Size)
+	}
+	return nil
+}
+
+// endsAt holds the log of a vault that was closed cleanly against the mark.
+func endsAt(mark uint64, s *scanner, tail journal.Tail) error {
+	if s.size != mark || s.next != mark || tail.Junk != 0 {
+		return fmt.Errorf("%w: the vault was closed at size %d, its log holds %d records up to the last commit, %d behind it and %d bytes more; bring the right log files back from a copy",
+			ErrDamaged, mark, s.size, s.next-s.size, tail.Junk)
+	}
+	return nil
+}
+
 // openWriting recovers if that is needed, loads, and makes the vault ready to commit.
 func (v *Vault) openWriting() error {
 	if err := v.loadSigner(); err != nil {
@@ -180,8 +204,9 @@ func (v *Vault) openWriting() error {
 	if err != nil {
 		return err
 	}
-	// Before anything is cut, trimmed or swept away: a vault that is refused, or
-	// that may not be written, is left as it was found.
+	// Before blocks are cut, tiles trimmed or uploads swept away: log and WAL
+	// apart, which recovery only completes, a vault that is refused or may not be
+	// written is left as it was found.
 	if err := v.coverPublished(s); err != nil {
 		return err
 	}
@@ -484,6 +509,11 @@ func (v *Vault) coverPublished(s *scanner) error {
 	}
 	if err != nil {
 		return err
+	}
+	if n, clean := readClean(v.dir); clean && !v.restoring {
+		if err := agree(n, head); err != nil {
+			return err
+		}
 	}
 	if head.Size > s.size {
 		return fmt.Errorf("%w: the published checkpoint is of size %d, log and blocks hold %d records; bring the lost ones back from a copy", ErrDamaged, head.Size, s.size)

@@ -18,9 +18,9 @@ import (
 // all of that is synced (openWriting does, after the replay).
 //
 // After a clean close everything was synced: the log is the truth, and a log
-// that does not verify is damage, not a crash. Otherwise every group of the WAL is written again, also where the log seems to hold it
-// already: what a read returns after a crash or a failed sync may be memory
-// that never reached the disk.
+// that does not verify is damage, not a crash. Otherwise every group of the WAL
+// is written again, also where the log seems to hold it already: what a read
+// returns after a crash or a failed sync may be memory that never reached the disk.
 func (v *Vault) recover() (*scanner, error) {
 	if err := v.openWAL(); err != nil {
 		return nil, err
@@ -35,11 +35,10 @@ func (v *Vault) recover() (*scanner, error) {
 	case clean && err == nil && held.Groups > 0 && s.size < held.next:
 		// Whole groups behind the size of the mark: it is not of this log.
 		v.note("meta/host/clean says size %d, but the write-ahead log holds records up to %d", cleanSize, held.next)
-	case clean && err == nil && (s.size != cleanSize || s.next != s.size || tail.Junk != 0):
-		return nil, fmt.Errorf("%w: the vault was closed at size %d, its log holds %d records up to the last commit, %d behind it and %d bytes more; bring the right log files back from a copy",
-			ErrDamaged, cleanSize, s.size, s.next-s.size, tail.Junk)
+	case clean && err == nil:
+		return s, endsAt(cleanSize, s, tail)
 	case clean:
-		return s, err
+		return nil, err
 	case held.Files == 0:
 		v.walLost = true
 		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back"

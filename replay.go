@@ -89,6 +89,7 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq 
 	if err := v.checkForm(seq, tx, ops, lines); err != nil {
 		return err
 	}
+	chain := make([]link, len(ops))
 	for i := range ops {
 		op := &ops[i]
 		if (op.Kind == record.OpPut || op.Kind == record.OpAppend) && op.Chunks == nil {
@@ -100,18 +101,19 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq 
 			} else if err != nil && !v.lost {
 				return fmt.Errorf("record %d op %d: %w", seq, i, err)
 			}
+			if ref, ok := v.blocks.Lookup(v.className(tx.Class), op.Value); ok && v.auditing && uint64(ref.Size()) != op.Size {
+				v.missed(fmt.Errorf("%w: record %d op %d: value %v has %d bytes, the op says %d", ErrDamaged, seq, i, op.Value, ref.Size(), op.Size))
+			}
 		}
-		if op.Kind != record.OpPut && op.Kind != record.OpDelete {
+		if !op.Kind.WritesKey() {
 			continue
 		}
-		prev, skip, n := v.links(op.StoredKey(), seq)
-		if op.Prev != prev || op.Skip != skip || op.N != n {
-			return fmt.Errorf("%w: record %d op %d: links prev %d, skip %d, n %d; the log gives %d, %d, %d",
-				ErrDamaged, seq, i, op.Prev, op.Skip, op.N, prev, skip, n)
+		chain[i] = v.linkOf(op.StoredKey(), seq)
+		if says := (link{op.Prev, op.Skip, op.N}); says != chain[i] {
+			return fmt.Errorf("%w: record %d op %d: prev, skip, n are %v, the log gives %v", ErrDamaged, seq, i, says, chain[i])
 		}
 	}
-	own := func(i int) (prev, skip, n uint64) { return ops[i].Prev, ops[i].Skip, ops[i].N }
-	return v.applyOps(edit, seq, ops, digestsOf(lines), own, nil)
+	return v.applyOps(edit, seq, ops, digestsOf(lines), chain, nil)
 }
 
 // checkForm holds a transaction against the rules that depend on the vault's

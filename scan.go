@@ -151,5 +151,5 @@ func (s *scanner) checkCommit(c *record.Commit, seq uint64, at journal.Pos) erro
 
 // tip is the end of the scan as the committer needs it.
 func (s *scanner) tip() tip {
-	return tip{next: s.next, time: s.time, tree: *s.tree.Clone(), epoch: s.epoch, height: s.height, prev: s.prev}
+	return tip{next: s.next, time: s.time, tree: s.tree, epoch: s.epoch, height: s.height, prev: s.prev}
 }

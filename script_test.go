@@ -98,7 +98,7 @@ func commitGroup(v *Vault, txs ...*Tx) ([]*Receipt, error) {
 	g := v.newGroup()
 	requests := make([]*request, len(txs))
 	for i, tx := range txs {
-		r, err := v.encode(context.Background(), tx)
+		r, err := v.encode(tx)
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,8 @@ import (
 // tip is what the next record builds on: the newest state in memory, durable
 // or on its way. Only the committer touches it.
 //
+// It is a value: assigning it copies the tree's frontier too.
+//
 // Invariants: tree holds exactly next leaves; outside a group the record
 // next-1 is a commit line whose leaf hash is prev.
 type tip struct {
@@ -68,9 +70,7 @@ type waiter struct {
 }
 
 func (v *Vault) newGroup() *group {
-	before := v.tip
-	before.tree = *v.tip.tree.Clone()
-	return &group{before: before, edit: v.tip.state.Edit(), artifacts: map[string][]block.Artifact{}}
+	return &group{before: v.tip, edit: v.tip.state.Edit(), artifacts: map[string][]block.Artifact{}}
 }
 
 // now is the time of the next record: the host's, in nanoseconds, never going back.
@@ -114,7 +114,13 @@ func (v *Vault) sequence(g *group, r *request) error {
 	if err := v.conditions(r); err != nil {
 		return err
 	}
-	full, size := opLines(r.lines, r.ops, v.chain(r))
+	chain := make([]link, len(r.ops))
+	for i := range r.ops {
+		if r.ops[i].Kind.WritesKey() {
+			chain[i] = v.linkOf(r.ops[i].StoredKey(), v.tip.next)
+		}
+	}
+	full, size := opLines(r, chain)
 	tx := &record.Tx{Actor: r.actor, ID: r.id, Class: r.class, Req: r.req}
 	digests := digestsOf(full)
 	var wide, inline []byte
@@ -149,7 +155,7 @@ func (v *Vault) sequence(g *group, r *request) error {
 			v.mention(g, v.className(r.class), block.Artifact{ID: c.id, Bytes: c.bytes})
 		}
 	}
-	if err := v.applyOps(g.edit, seq, r.ops, digests, v.chain(r), &g.touched); err != nil {
+	if err := v.applyOps(g.edit, seq, r.ops, digests, chain, &g.touched); err != nil {
 		return err
 	}
 	v.noteID(g, r, seq)
@@ -166,9 +172,7 @@ type groupMark struct {
 }
 
 func (v *Vault) markOf(g *group) groupMark {
-	m := groupMark{tip: v.tip, lines: len(g.lines), leaves: len(g.leaves), records: g.records, admitted: len(g.admits)}
-	m.tip.tree = *v.tip.tree.Clone()
-	return m
+	return groupMark{tip: v.tip, lines: len(g.lines), leaves: len(g.leaves), records: g.records, admitted: len(g.admits)}
 }
 
 // backTo takes the records of a refused request out of its group again.
@@ -180,40 +184,35 @@ func (v *Vault) backTo(g *group, m groupMark) {
 	g.lines, g.leaves, g.records, g.admits = g.lines[:m.lines], g.leaves[:m.leaves], m.records, g.admits[:m.admitted]
 }
 
-// chain says, for op i of a request, what its version's links are: prev, skip, n.
-func (v *Vault) chain(r *request) func(i int) (prev, skip, n uint64) {
-	return func(i int) (uint64, uint64, uint64) {
-		return v.links(r.ops[i].StoredKey(), v.tip.next)
-	}
-}
+// link is how a version is tied to the ones before it: the fields of its op.
+type link struct{ prev, skip, n uint64 }
 
-// links are the chain fields of the version of a stored key that record seq makes.
-func (v *Vault) links(key []byte, seq uint64) (prev, skip, n uint64) {
+// linkOf is the link of the version of a stored key that record seq makes.
+func (v *Vault) linkOf(key []byte, seq uint64) link {
 	last, ok := v.index.At(key, seq)
 	if !ok {
-		return 0, 0, 1
+		return link{n: 1}
 	}
-	n = last.N + 1
-	if j := record.J(n); j > 0 {
+	l := link{prev: last.Seq, n: last.N + 1}
+	if j := record.J(l.n); j > 0 {
 		if older, ok := v.index.Number(key, j); ok {
-			skip = older.Seq
+			l.skip = older.Seq
 		}
 	}
-	return last.Seq, skip, n
+	return l
 }
 
 // applyOps puts the versions that a transaction made into the index and the
 // state. The live path and every replay go through here.
-func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests []merkle.Hash, chain func(int) (prev, skip, n uint64), touched *[][]byte) error {
+func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests []merkle.Hash, chain []link, touched *[][]byte) error {
 	for i := range ops {
 		op := &ops[i]
-		if op.Kind != record.OpPut && op.Kind != record.OpDelete {
+		if !op.Kind.WritesKey() {
 			continue
 		}
-		key := op.StoredKey()
-		prev, skip, n := chain(i)
+		key, n := op.StoredKey(), chain[i].n
 		ver := index.Version{
-			Seq: seq, N: n, Prev: prev, Skip: skip, Op: uint32(i), Live: op.Kind == record.OpPut,
+			Seq: seq, N: n, Prev: chain[i].prev, Skip: chain[i].skip, Op: uint32(i), Live: op.Kind == record.OpPut,
 			Size: op.Size, Value: op.Value, Chunks: op.Chunks, Type: op.Type,
 		}
 		created := seq
@@ -288,7 +287,6 @@ func (v *Vault) seal(g *group) error {
 	v.tip.prev = g.leaves[len(g.leaves)-1]
 	v.tip.height++
 	g.after = v.tip
-	g.after.tree = *v.tip.tree.Clone()
 	return nil
 }
 

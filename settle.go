@@ -55,15 +55,21 @@ type recordedSeal struct {
 // ones, once the published checkpoint covers their records: a reader beside
 // this process goes by that checkpoint, and must find the one or the other.
 func (v *Vault) dropSealed(published uint64) error {
-	v.sealsMu.Lock()
-	defer v.sealsMu.Unlock()
-	for len(v.recorded) > 0 && v.recorded[0].size <= published {
-		if err := v.blocks.Sealed(v.recorded[0].rec); err != nil {
+	for {
+		v.sealsMu.Lock()
+		if len(v.recorded) == 0 || v.recorded[0].size > published {
+			v.sealsMu.Unlock()
+			return nil
+		}
+		next := v.recorded[0]
+		v.sealsMu.Unlock() // the committer must not wait for the disk
+		if err := v.blocks.Sealed(next.rec); err != nil {
 			return err
 		}
-		v.recorded = v.recorded[1:]
+		v.sealsMu.Lock()
+		v.recorded = v.recorded[1:] // only settle takes from its front
+		v.sealsMu.Unlock()
 	}
-	return nil
 }
 
 // flushTiles writes full tiles. A file that stands in the place of one and is

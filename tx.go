@@ -2,7 +2,6 @@ package graven
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,7 +12,8 @@ import (
 )
 
 // MaxInline is how many bytes the values inside one transaction may have in
-// sum, and how many its op lines. Values above the vault's value limit are staged ahead and do not count.
+// sum, and how many its op lines. Values above the vault's value limit are
+// staged ahead and do not count.
 const MaxInline = 64 << 20
 
 // Content is a value on its way into a transaction: its bytes, or, if it was
@@ -168,7 +168,6 @@ func valueOp(op record.Op, c Content) record.Op {
 // and digested in the caller's goroutine, so that the one committer only adds
 // what it alone knows.
 type request struct {
-	ctx      context.Context
 	actor    string
 	id       string
 	class    string // as in the record: empty for the default
@@ -189,12 +188,12 @@ type requestDone struct {
 }
 
 // encode checks a transaction against the limits and makes a request of it.
-func (v *Vault) encode(ctx context.Context, tx *Tx) (*request, error) {
+func (v *Vault) encode(tx *Tx) (*request, error) {
 	if tx == nil || len(tx.ops) == 0 {
 		return nil, fmt.Errorf("%w: a transaction needs at least one op", ErrInvalid)
 	}
 	r := &request{
-		ctx: ctx, actor: tx.Actor, id: tx.ID, class: tx.Class,
+		actor: tx.Actor, id: tx.ID, class: tx.Class,
 		ops: tx.ops, contents: tx.contents, absentOK: tx.absentOK,
 		claimed: make(chan struct{}, 1), done: make(chan requestDone, 1),
 	}
@@ -253,7 +252,7 @@ func (v *Vault) checkLimits(r *request) error {
 	inline := 0
 	for i := range r.ops {
 		op, c := &r.ops[i], &r.contents[i]
-		if op.Kind == record.OpPut || op.Kind == record.OpDelete {
+		if op.Kind.WritesKey() {
 			if len(op.Key) == 0 {
 				return fmt.Errorf("%w: op %d: a key has at least one byte", ErrInvalid, i)
 			}
@@ -282,14 +281,13 @@ func (v *Vault) checkLimits(r *request) error {
 	return over("values inside the transaction", inline, MaxInline)
 }
 
-// opLines gives the full op lines of a request for the versions that the
-// committer found, and what they come to with their newlines.
-func opLines(lines [][]byte, kinds []record.Op, at func(i int) (prev, skip, n uint64)) (full [][]byte, size int) {
-	full = make([][]byte, len(lines))
-	for i, line := range lines {
-		if k := kinds[i].Kind; k == record.OpPut || k == record.OpDelete {
-			prev, skip, n := at(i)
-			line = record.FinishOp(make([]byte, 0, len(line)+48), line, prev, skip, n)
+// opLines gives the full op lines of a request for the links that the committer
+// found, and what they come to with their newlines.
+func opLines(r *request, chain []link) (full [][]byte, size int) {
+	full = make([][]byte, len(r.lines))
+	for i, line := range r.lines {
+		if l := chain[i]; r.ops[i].Kind.WritesKey() {
+			line = record.FinishOp(make([]byte, 0, len(line)+48), line, l.prev, l.skip, l.n)
 		}
 		full[i] = line
 		size += len(line) + 1

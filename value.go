@@ -38,6 +38,9 @@ func (v *Vault) value(id record.ID, size uint64, chunks *record.ID) (*Value, err
 	if err != nil {
 		return nil, err
 	}
+	if uint64(len(b)) != size {
+		return nil, fmt.Errorf("%w: value %v has %d bytes, its record says %d", ErrDamaged, id, len(b), size)
+	}
 	return &Value{size: size, whole: b}, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -307,7 +306,7 @@ func wrapDamage(err error) error {
 	if errors.Is(err, block.ErrUnknownVersion) || errors.Is(err, wal.ErrUnknownVersion) || errors.Is(err, record.ErrUnknownVersion) {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	if errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrMissing) || errors.Is(err, block.ErrNotFound) || errors.Is(err, tilestore.ErrDamaged) || errors.Is(err, journal.ErrDamaged) {
+	if errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrMissing) || errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrMismatch) || errors.Is(err, tilestore.ErrDamaged) || errors.Is(err, journal.ErrDamaged) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
@@ -323,8 +322,5 @@ func (v *Vault) leafDamage(seq uint64, want merkle.Hash, line []byte) error {
 		ErrDamaged, at.File, at.Offset, seq, merkle.LeafHash(line), want)
 }
 
-// keyText writes a key for people: as it is if it is plain text, quoted if it
-// is not, as b64: if it is no text at all.
+// keyText writes a key for people, quoted.
 func keyText(key []byte) string { return strconv.Quote(string(key)) }
-
-func compare(a, b string) int { return strings.Compare(a, b) }

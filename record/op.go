@@ -132,8 +132,8 @@ func (o *Op) AppendRequest(dst []byte) ([]byte, error) {
 	return o.append(dst, false), nil
 }
 
-// writes reports whether ops of the kind make a version of a key.
-func (k OpKind) writes() bool { return k == OpPut || k == OpDelete }
+// WritesKey reports whether ops of the kind make a version of a key.
+func (k OpKind) WritesKey() bool { return k == OpPut || k == OpDelete }
 
 // holds reports whether ops of the kind carry a value.
 func (k OpKind) holds() bool { return k == OpPut || k == OpAppend }

@@ -45,7 +45,7 @@ func TestOpLines(t *testing.T) {
 			if got, err := RequestOf(line); err != nil || !bytes.Equal(got, request) {
 				t.Errorf("RequestOf gives %s, %v; wanted %s", got, err, request)
 			}
-			if op.Kind.writes() {
+			if op.Kind.WritesKey() {
 				if _, err := ParseOp(request); !errors.Is(err, ErrSyntax) {
 					t.Errorf("a request was taken for an op line: %v", err)
 				}

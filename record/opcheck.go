@@ -102,7 +102,7 @@ func (o *Op) checkCond() *FieldError {
 // checkLinks checks prev, skip and n as far as one op tells. Seqs grow with
 // version numbers and version 1 has at least 1, which bounds them.
 func (o *Op) checkLinks() *FieldError {
-	if !o.Kind.writes() {
+	if !o.Kind.WritesKey() {
 		if o.Prev != 0 || o.Skip != 0 || o.N != 0 {
 			return invalidInt("n", o.N, "no prev, skip and n in an "+o.Kind.String())
 		}

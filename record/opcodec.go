@@ -29,7 +29,7 @@ func (o *Op) append(dst []byte, whole bool) []byte {
 	} else if o.If != nil {
 		dst = append(o.If.append(append(dst, `,"if":{`...)), '}')
 	}
-	if whole && o.Kind.writes() {
+	if whole && o.Kind.WritesKey() {
 		return appendLinks(dst, o.Prev, o.Skip, o.N)
 	}
 	return append(dst, '}')
@@ -144,7 +144,7 @@ func (p *scanner) op(o *Op, whole bool) {
 		o.If = p.cond()
 		p.lit("}")
 	}
-	if whole && o.Kind.writes() {
+	if whole && o.Kind.WritesKey() {
 		o.Prev = p.int(`,"prev":`)
 		o.Skip = p.int(`,"skip":`)
 		o.N = p.int(`,"n":`)

@@ -104,7 +104,7 @@ func genOp(seq uint64) *rapid.Generator[Op] {
 			o.Chunks = maybe(t, "chunks", genID)
 			o.Enc = orZero(maybe(t, "enc", genName))
 		}
-		if o.Kind.writes() {
+		if o.Kind.WritesKey() {
 			genLinks(t, &o, seq)
 		}
 		return o

@@ -122,9 +122,18 @@ func loadFile(k *koanf.Koanf, cmd *cobra.Command, fromEnv koanf.Provider) error 
 			return usage("settings: %w", err)
 		}
 		name = filepath.Join(early.String("store"), configFile)
-		if _, err := os.Stat(name); err != nil {
+		if _, err := os.Lstat(name); err != nil {
 			return nil // no file there, or no store: that is for opening it to say
 		}
+	}
+	// Whoever can write the store's folder must not make every command wait or swell.
+	const most = 64 << 10
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		return usage("settings file %s is not a regular file", name)
+	}
+	if err == nil && info.Size() > most {
+		return usage("settings file %s has %d bytes; wanted at most %d", name, info.Size(), most)
 	}
 	f := koanf.New(".")
 	if err := f.Load(file.Provider(name), toml.Parser()); err != nil {
