@@ -106,7 +106,6 @@ func (c *checker) openFirst(s *Store, name string) {
 			c.live = v
 		}
 		c.report.Notes = append(c.report.Notes, v.found...)
-		c.report.Findings = append(c.report.Findings, v.mended...)
 	}
 	if err != nil {
 		c.find("", -1, "the vault does not open: %v", err)

@@ -20,6 +20,8 @@ import (
 // that it was the original one.
 type logChecker struct {
 	*checker
+	cursor journal.Cursor // where the next line belongs
+	astray bool           // a line stood elsewhere
 	tree   merkle.Tree
 	height uint64
 	prev   merkle.Hash
@@ -43,7 +45,7 @@ type lineAt struct {
 }
 
 func (c *checker) checkLog() error {
-	l := &logChecker{checker: c}
+	l := &logChecker{checker: c, cursor: journal.NewCursor(journal.Options{FileRecords: c.genesis.FileRecords, FileBytes: c.genesis.FileBytes})}
 	l.begin()
 	entries, err := c.dir.ReadDir("log")
 	if err != nil {
@@ -51,11 +53,11 @@ func (c *checker) checkLog() error {
 		return nil
 	}
 	for _, e := range entries {
-		var first uint64
 		if e.Name == "current" {
 			continue
 		}
-		if n, _ := fmt.Sscanf(e.Name, "log-%016x.jsonl", &first); n != 1 || logName(first) != "log/"+e.Name || !e.Regular {
+		first, ok := journal.ParseName(e.Name)
+		if !ok || !e.Regular {
 			c.find("log/"+e.Name, -1, "it is no log file")
 			continue
 		}
@@ -124,6 +126,11 @@ func (l *logChecker) line(text []byte, at journal.Pos) {
 	seq := uint64(len(l.places))
 	it := lineAt{at: at, leaf: merkle.LeafHash(line)}
 	it.tile, it.hasTile = l.tileLeaf(seq)
+	if want := l.cursor.Pos(); want != at && !l.astray && l.broken == noLimit {
+		l.astray = true
+		l.find(logName(at.File), at.Offset, "record %d: it belongs at offset %d of %s; files end with the group that fills them", seq, want.Offset, logName(want.File))
+	}
+	l.cursor.Add(int64(len(text)), 1)
 	l.places = append(l.places, at)
 	l.group = append(l.group, it)
 	rec, err := record.Parse(line)
@@ -158,6 +165,7 @@ func (l *logChecker) commit(c *record.Commit, seq uint64, at journal.Pos) {
 	for _, s := range l.sums {
 		whole = whole || record.ID(s.Sum(nil)) == c.Lines
 	}
+	l.cursor.EndGroup()
 	last := len(l.group) - 1
 	if !whole {
 		l.badGroup(c, seq)

@@ -1,11 +1,13 @@
 package graven
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"graven/internal/block"
@@ -93,10 +95,9 @@ func (c *checker) checkCheckpoint() error {
 // checkBlocks hashes every block and artifact, and checkState replays the
 // transactions: both on rooms of their own, opened for reading.
 func (c *checker) checkBlocks() error {
-	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults(), auditing: true}
+	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults()}
+	v.audit = &audit{chunked: map[chunkedValue]uint64{}}
 	defer func() { _ = v.closeRooms() }()
-	var missed []error
-	v.missed = func(err error) { missed = append(missed, err) }
 	var err error
 	if v.blocks, err = block.Open(c.dir.Sub("blocks"), c.genesis.Vault); err != nil {
 		c.find("blocks", -1, "%v", err)
@@ -146,18 +147,46 @@ func (c *checker) checkBlocks() error {
 		unnamed++
 		c.checkUnnamed(id)
 	})
-	if c.broken != noLimit && unnamed > 0 && len(missed) > 0 {
+	if missing := v.audit.missing; c.broken != noLimit && unnamed > 0 && len(missing) > 0 {
 		// The damaged record may be the one that names the block.
-		c.find("blocks", -1, "%d artifacts are in no block that a readable record names, and %d sealed blocks are named by none: mend the log first", len(missed), unnamed)
-		missed = nil
-	}
-	for _, err := range missed {
-		c.find("", -1, "%v", err)
+		c.find("blocks", -1, "%d artifacts are in no block that a readable record names, and %d sealed blocks are named by none: mend the log first", len(missing), unnamed)
+	} else {
+		for _, err := range missing {
+			c.find("", -1, "%v", err)
+		}
 	}
 	artifacts, _ := v.blocks.Stats()
 	c.report.Artifacts = artifacts
+	return c.checkChunked(v)
+}
+
+// checkChunked puts chunked values together: sound chunks may still not make
+// the value that a record names.
+func (c *checker) checkChunked(v *Vault) error {
+	if c.opts.Quick {
+		return c.ctx.Err()
+	}
+	for _, it := range slices.SortedFunc(maps.Keys(v.audit.chunked), func(x, y chunkedValue) int {
+		return cmp.Compare(v.audit.chunked[x], v.audit.chunked[y])
+	}) {
+		value, err := v.blocks.OpenValue(it.list, it.whole, it.size)
+		if err == nil {
+			_, err = value.WriteTo(reading{c})
+		}
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		if err != nil && !errors.Is(err, block.ErrDamaged) { // those were found where they lie
+			c.find("", -1, "record %d: value %v: %v", v.audit.chunked[it], it.whole, err)
+		}
+	}
 	return c.ctx.Err()
 }
+
+// reading counts bytes as read.
+type reading struct{ c *checker }
+
+func (r reading) Write(p []byte) (int, error) { return len(p), r.c.read(int64(len(p))) }
 
 // checkUnnamed verifies a sealed block that no record names yet: its name is
 // its hash.

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"graven/internal/block"
 	"graven/internal/fsx"
 	"graven/merkle"
 	"graven/proof"
+	"graven/record"
 )
 
 // The tests of this file came from a hostile reading: each once failed.
@@ -19,11 +21,16 @@ import (
 // copyFile puts a file of one disk in the place of another's.
 func copyFile(t testing.TB, from, to fsx.Disk, name string) {
 	t.Helper()
-	content := readAll(from, name)
-	if err := to.Remove(name); err != nil && content == nil {
+	setFile(t, to, name, readAll(from, name))
+}
+
+// setFile gives a file other content.
+func setFile(t testing.TB, d fsx.Disk, name string, content []byte) {
+	t.Helper()
+	if err := d.Remove(name); err != nil && content == nil {
 		t.Fatal(err)
 	}
-	f, err := to.Open(name, fsx.Create)
+	f, err := d.Open(name, fsx.Create)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -510,5 +517,170 @@ func TestFalseSizeIsDamage(t *testing.T) {
 	s.close()
 	if r := checkAll(t, mem, false); !r.Damaged() {
 		t.Error("check finds nothing")
+	}
+}
+
+// emptyWAL leaves the files of the write-ahead log without a group.
+func emptyWAL(t testing.TB, disk fsx.Disk) {
+	t.Helper()
+	for _, name := range walk(t, disk, "vaults/main/wal") {
+		overwrite(t, disk, name, 0, make([]byte, len(readAll(disk, name))))
+	}
+}
+
+// refused opens a vault for writing, wants that it is refused as damaged and
+// that check says so too, and that neither changed a file but the marks of hosts.
+func refused(t *testing.T, disk *fsx.Mem, what string) {
+	t.Helper()
+	was := filesOf(t, disk)
+	store, err := Open(context.Background(), scriptHost(disk, 2), scriptOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Vault(context.Background(), "main"); !errors.Is(err, ErrDamaged) {
+		t.Errorf("%s: opening gives %v", what, err)
+	}
+	_ = store.Close()
+	if !checkAll(t, disk, false).Damaged() {
+		t.Errorf("%s: check finds nothing", what)
+	}
+	now := filesOf(t, disk)
+	for name, content := range was {
+		if now[name] != content {
+			t.Errorf("%s: %s was changed", what, name)
+		}
+	}
+}
+
+// filesOf are the files of log, blocks, tiles, and the checkpoint.
+func filesOf(t testing.TB, disk fsx.Disk) map[string]string {
+	t.Helper()
+	all := map[string]string{checkpointFile: string(readAll(disk, checkpointFile))}
+	for _, folder := range []string{"log", "blocks", "tile"} {
+		if there, err := fsx.NewDir(disk, nil).Exists("vaults/main/" + folder); err != nil || !there {
+			continue
+		}
+		for _, name := range walk(t, disk, "vaults/main/"+folder) {
+			all[name] = string(readAll(disk, name))
+		}
+	}
+	return all
+}
+
+// TestTilesTellOfALongerLog cuts a log, adapts the mark, and takes the
+// checkpoint away: only a tile still knows of the records.
+func TestTilesTellOfALongerLog(t *testing.T) {
+	mem, _ := settled(t, 150)
+	const first = "vaults/main/log/log-0000000000000000.jsonl"
+	for _, name := range walk(t, mem, "vaults/main/log") {
+		if name != first {
+			if err := mem.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	size := bytes.Count(readAll(mem, first), []byte{'\n'})
+	setFile(t, mem, markFile, fmt.Appendf(nil, "clean %d\n", size))
+	if err := mem.Remove(checkpointFile); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, mem, "a cut log")
+}
+
+// TestFramesTellOfALostGroup takes away what WAL and log hold of the newest
+// groups: their artifacts still stand in a block.
+func TestFramesTellOfALostGroup(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	s.group(put("a", "1"))
+	s.close()
+	s.reopen()
+	before := mem.Clone()
+	s.group(put("b", "2"))
+	s.group(put("c", "3"))
+	mem.Kill()
+	emptyWAL(t, mem)
+	for _, name := range walk(t, before, "vaults/main/log") {
+		copyFile(t, before, mem, name)
+	}
+	refused(t, mem, "lost groups")
+}
+
+// TestCheckAudits builds ledgers that hang together and break a rule that only
+// a replay can see.
+func TestCheckAudits(t *testing.T) {
+	big := strings.Repeat("0123456789", 25)
+	for what, spoil := range map[string]func(*script){
+		"a condition that does not hold": func(s *script) {
+			tx := &Tx{}
+			tx.Put([]byte("a"), Bytes([]byte("2")), PutOptions{If: &record.Cond{Kind: record.Absent}})
+			r, err := s.vault.encode(tx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cond := r.ops[0].If
+			r.ops[0].If = nil // the committer does not see it
+			g := s.vault.newGroup()
+			s.vault.take(g, r)
+			r.ops[0].If = cond
+			result := make(chan error, 1)
+			s.vault.dispatch(g, result)
+			s.vault.settled(g, nil, <-result)
+			if d := <-r.done; d.err != nil {
+				t.Fatal(d.err)
+			}
+		},
+		"chunks of another value": func(s *script) {
+			s.group(s.stage("big", big))
+			e, err := s.vault.View().Get([]byte("big"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := s.vault.blocks.ReadList(*e.Chunks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list.Whole = record.IDOf([]byte("another"))
+			text := block.AppendList(nil, list)
+			tx := put("forged", "x")
+			id := record.IDOf(text)
+			tx.contents[0] = Content{id: id, size: 1, bytes: text}
+			tx.ops[0].Value, tx.ops[0].Size, tx.ops[0].Chunks = list.Whole, list.Size, &id
+			s.group(tx)
+		},
+	} {
+		mem := fsx.NewMem()
+		s := newScript(t, mem, small)
+		s.group(put("a", "1"))
+		spoil(s)
+		s.close()
+		if r := checkAll(t, mem, true); len(r.Findings) != 1 {
+			t.Errorf("%s: check finds %v", what, r.Findings)
+		}
+	}
+}
+
+// TestLogFilesEndWhereTheyMust joins two log files: every line is right, and
+// stands where no writer puts it.
+func TestLogFilesEndWhereTheyMust(t *testing.T) {
+	mem, _ := settled(t, 40)
+	logs := walk(t, mem, "vaults/main/log")
+	var files []string
+	for _, name := range logs {
+		if strings.HasSuffix(name, ".jsonl") {
+			files = append(files, name)
+		}
+	}
+	if len(files) < 3 {
+		t.Fatalf("only %d log files", len(files))
+	}
+	at := len(readAll(mem, files[0]))
+	overwrite(t, mem, files[0], int64(at), readAll(mem, files[1]))
+	if err := mem.Remove(files[1]); err != nil {
+		t.Fatal(err)
+	}
+	r := checkAll(t, mem, true)
+	if len(r.Findings) != 1 || r.Findings[0].Offset != int64(at) {
+		t.Errorf("check finds %v, wanted one at offset %d", r.Findings, at)
 	}
 }

@@ -152,7 +152,7 @@ func (v *Vault) openReading(alone bool) error {
 	}
 	s, tail, err := v.scan(until)
 	if err == nil && until == noLimit {
-		err = endsAt(limit, s, tail)
+		err = errors.Join(endsAt(limit, s, tail), v.wasNoLonger(s))
 	}
 	if err != nil {
 		return err
@@ -192,6 +192,14 @@ func endsAt(mark uint64, s *scanner, tail journal.Tail) error {
 	return nil
 }
 
+// wasNoLonger refuses a log whose tiles know of records behind its end.
+func (v *Vault) wasNoLonger(s *scanner) error {
+	if name := v.tiles.Beyond(); name != "" {
+		return fmt.Errorf("%w: %s holds hashes of records behind the log's end at size %d, so the log was longer; bring its files back from a copy, or if there is none move the tile away", ErrDamaged, name, s.size)
+	}
+	return nil
+}
+
 // openWriting recovers if that is needed, loads, and makes the vault ready to commit.
 func (v *Vault) openWriting() error {
 	if err := v.loadSigner(); err != nil {
@@ -207,7 +215,7 @@ func (v *Vault) openWriting() error {
 	// Before blocks are cut, tiles trimmed or uploads swept away: log and WAL
 	// apart, which recovery only completes, a vault that is refused or may not be
 	// written is left as it was found.
-	if err := v.coverPublished(s); err != nil {
+	if err := errors.Join(v.wasNoLonger(s), v.coverPublished(s)); err != nil {
 		return err
 	}
 	if err := v.load(s, v.readOnly == "" && len(s.lacks) == 0); err != nil {
@@ -215,9 +223,6 @@ func (v *Vault) openWriting() error {
 	}
 	if v.readOnly == "" {
 		if err := v.writePublicKeys(); err != nil {
-			return err
-		}
-		if err := v.tiles.Trim(); err != nil { // of a log that was longer before a crash
 			return err
 		}
 		if err := v.wal.Reset(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"graven/internal/block"
+	"graven/internal/fsx"
 	"graven/internal/journal"
 	"graven/internal/wal"
 	"graven/record"
@@ -122,60 +123,86 @@ func (v *Vault) restore(h held, front *scanner, frontErr error) (*scanner, error
 	if err != nil {
 		return nil, v.damaged(err)
 	}
-	if err := v.cutLog(h, s); err != nil {
+	if err := v.cutLog(s); err != nil {
 		return nil, err
 	}
 	v.restoring = true
 	return s, v.journal.Sync()
 }
 
-// cutLog removes what stands in the log behind the last commit. Lines are written
-// only after the sync of their group in the WAL, so there can be something only
-// if the WAL's last frame is the torn one; otherwise a durable group is lost, and
-// nothing is touched.
-func (v *Vault) cutLog(h held, s *scanner) error {
-	behind, err := v.behindEnd(s.end)
-	if err != nil || len(behind) == 0 {
+// cutLog gives back the room that was reserved behind the last commit. Lines are
+// written only after the sync of their group in the WAL, so anything but zeros
+// there belongs to a durable group that is lost, and nothing is touched.
+func (v *Vault) cutLog(s *scanner) error {
+	at, err := v.behindEnd(s.end)
+	if err != nil {
 		return err
 	}
-	if len(bytes.Trim(behind, "\x00")) > 0 && h.Torn == nil {
-		return fmt.Errorf("%w: %s, offset %d: %d bytes of a group that the write-ahead log does not hold; a file of wal/ is missing or not the newest, bring it back", ErrDamaged, logName(s.end.File), s.end.Offset, len(behind))
+	if at != nil {
+		return fmt.Errorf("%w: %s, offset %d: bytes behind the last commit, of a group that the write-ahead log does not hold; a file of wal/ or log/ is missing or not the newest, bring it back from a copy", ErrDamaged, logName(at.File), at.Offset)
 	}
-	if claimed := checkpointSize(v.dir); claimed > s.size {
-		return fmt.Errorf("%w: the published checkpoint speaks of size %d, log and write-ahead log hold %d records; bring the lost ones back from a copy", ErrDamaged, claimed, s.size)
-	}
-	if err := v.setAside("log", behind); err != nil {
-		return err
-	}
-	if _, err := v.journal.Cut(s.end); err != nil {
-		return v.damaged(err)
-	}
-	v.note("%d bytes behind the last commit of the log were cut off; they are in meta/host/cut", len(behind))
-	return nil
+	_, err = v.journal.Cut(s.end)
+	return v.damaged(err)
 }
 
-// behindEnd reads what stands in the log behind a position.
-func (v *Vault) behindEnd(end journal.Pos) ([]byte, error) {
+// maxSpare is more than the room that is ever reserved behind the log's end.
+const maxSpare = 1 << 30
+
+// behindEnd finds the first byte of the log behind a position that is not zero.
+func (v *Vault) behindEnd(end journal.Pos) (*journal.Pos, error) {
 	entries, err := v.dir.ReadDir("log")
 	if err != nil {
 		return nil, err
 	}
-	var all []byte
 	for _, e := range entries {
-		name := "log/" + e.Name
-		if e.Name == "current" || name < logName(end.File) {
+		first, ok := journal.ParseName(e.Name)
+		if !ok || first < end.File {
 			continue
 		}
-		b, err := v.dir.ReadFile(name, 1<<31)
+		at := journal.Pos{File: first}
+		if first == end.File {
+			at = end
+		}
+		f, err := v.dir.Open("log/" + e.Name)
 		if err != nil {
 			return nil, err
 		}
-		if name == logName(end.File) {
-			b = b[min(int64(len(b)), end.Offset):]
+		n, err := firstNonzero(f, at.Offset)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
 		}
-		all = append(all, b...)
+		if n >= 0 {
+			at.Offset = n
+			return &at, nil
+		}
 	}
-	return all, nil
+	return nil, nil
+}
+
+// firstNonzero finds the first byte from an offset on that is not zero, or that
+// is too far away to be reserved room; -1 if there is none.
+func firstNonzero(f fsx.File, from int64) (int64, error) {
+	size, err := f.Size()
+	if err != nil {
+		return 0, err
+	}
+	buf := make([]byte, 64<<10)
+	for off := from; off < size; {
+		if off-from > maxSpare {
+			return off, nil
+		}
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
+		if i := bytes.IndexFunc(buf[:n], func(r rune) bool { return r != 0 }); i >= 0 {
+			return off + int64(i), nil
+		}
+		if off += int64(n); err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	return -1, nil
 }
 
 // groupsOfLog reads groups that the log holds and the WAL does not: the frame
@@ -302,16 +329,10 @@ func (v *Vault) finishOrder(order *block.Order) error {
 	if v.opts.ReadOnly || v.readOnly != "" {
 		return nil
 	}
-	err := v.blocks.CutOpen(func(file string, offset int64, r io.Reader) error {
-		b, err := io.ReadAll(r)
-		if err != nil {
-			return err
-		}
-		v.note("%d bytes of %s behind what the log mentions were cut off", len(b), file)
-		if !v.restoring { // no crash explains them
-			v.mended = append(v.mended, Finding{File: file, Offset: offset, What: fmt.Sprintf("%d bytes behind what the log mentions; they were cut off", len(b)), Mended: true})
-		}
-		return v.setAside("blocks", b)
+	// Frames are written only after the sync of their group in the WAL, so one
+	// that the log does not mention is of a durable group that is lost.
+	err := v.blocks.CutOpen(func(b block.Behind) error {
+		return fmt.Errorf("%w: %s, offset %d: %d bytes that neither log nor write-ahead log explain; bring the missing files of log/ or wal/ back from a copy", ErrDamaged, b.File, b.Offset, b.Bytes)
 	})
 	if err != nil {
 		return v.damaged(err)

@@ -73,6 +73,22 @@ func mentionAll(order *block.Order, class string, ids ...record.ID) error {
 	return nil
 }
 
+// audit is what a check wants of a replay besides index and state: it replays
+// on past artifacts that are missing, and holds requests and conditions against
+// the log.
+type audit struct {
+	missing []error
+	chunked map[chunkedValue]uint64 // and the last record that speaks of it
+}
+
+// chunkedValue is what an op says of a value in chunks.
+type chunkedValue struct {
+	list, whole record.ID
+	size        uint64
+}
+
+func (a *audit) missed(err error) { a.missing = append(a.missing, err) }
+
 // replayTx applies a transaction after holding its op lines against what the
 // ledger knows: the rules of wide transactions and chunked values, the links of
 // every version, and in a check the request's digest.
@@ -89,6 +105,11 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq 
 	if err := v.checkForm(seq, tx, ops, lines); err != nil {
 		return err
 	}
+	if v.audit != nil {
+		if err := v.conditions(ops, seq); err != nil {
+			return fmt.Errorf("%w: record %d was committed although a condition of it did not hold: %v", ErrDamaged, seq, err)
+		}
+	}
 	chain := make([]link, len(ops))
 	for i := range ops {
 		op := &ops[i]
@@ -96,14 +117,17 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq 
 			// Of a sealed block that is lost the open has said so already; its
 			// values are missed when they are read.
 			err := mentionAll(order, v.className(tx.Class), op.Value)
-			if err != nil && v.missed != nil {
-				v.missed(fmt.Errorf("record %d op %d: %w", seq, i, err))
+			if err != nil && v.audit != nil {
+				v.audit.missed(fmt.Errorf("record %d op %d: %w", seq, i, err))
 			} else if err != nil && !v.lost {
 				return fmt.Errorf("record %d op %d: %w", seq, i, err)
 			}
-			if ref, ok := v.blocks.Lookup(v.className(tx.Class), op.Value); ok && v.auditing && uint64(ref.Size()) != op.Size {
-				v.missed(fmt.Errorf("%w: record %d op %d: value %v has %d bytes, the op says %d", ErrDamaged, seq, i, op.Value, ref.Size(), op.Size))
+			if ref, ok := v.blocks.Lookup(v.className(tx.Class), op.Value); ok && v.audit != nil && uint64(ref.Size()) != op.Size {
+				v.audit.missed(fmt.Errorf("%w: record %d op %d: value %v has %d bytes, the op says %d", ErrDamaged, seq, i, op.Value, ref.Size(), op.Size))
 			}
+		}
+		if op.Chunks != nil && v.audit != nil {
+			v.audit.chunked[chunkedValue{*op.Chunks, op.Value, op.Size}] = seq
 		}
 		if !op.Kind.WritesKey() {
 			continue
@@ -129,7 +153,7 @@ func (v *Vault) checkForm(seq uint64, tx *record.Tx, ops []record.Op, lines [][]
 	if wide := size > v.genesis.OpLines; wide != (tx.Wide != nil) {
 		return fmt.Errorf("%w: record %d has %d bytes of op lines and wide is %v; above %d it must be, below it may not", ErrDamaged, seq, size, tx.Wide != nil, v.genesis.OpLines)
 	}
-	if !v.auditing {
+	if v.audit == nil {
 		return nil
 	}
 	if err := tx.VerifyReq(lines); err != nil {

@@ -40,7 +40,7 @@ func lineError(seq uint64, at journal.Pos, format string, args ...any) error {
 	return fmt.Errorf("%w: %s, offset %d, record %d: %s", ErrDamaged, logName(at.File), at.Offset, seq, fmt.Sprintf(format, args...))
 }
 
-func logName(first uint64) string { return fmt.Sprintf("log/log-%016x.jsonl", first) }
+func logName(first uint64) string { return "log/" + journal.Name(first) }
 
 // line takes the next line of the log. The line is not kept.
 func (s *scanner) line(seq uint64, line []byte, at journal.Pos) error {
@@ -134,8 +134,8 @@ func (s *scanner) checkCommit(c *record.Commit, seq uint64, at journal.Pos) erro
 	if s.height > 0 && *c.Prev != s.prev {
 		return lineError(seq, at, "it follows the commit with leaf hash %v, the log holds %v", *c.Prev, s.prev)
 	}
-	if c.Epoch < s.epoch {
-		return lineError(seq, at, "epoch %d after epoch %d", c.Epoch, s.epoch)
+	if c.Epoch != s.epoch && (c.Epoch != s.epoch+1 || s.height == 0) {
+		return lineError(seq, at, "epoch %d, wanted %d or one more", c.Epoch, s.epoch)
 	}
 	if got := record.ID(s.group.Sum(nil)); got != c.Lines {
 		return lineError(seq, at, "the lines of its group (records %d to %d) have SHA-256 %v, the commit says %v", s.size, seq-1, got, c.Lines)

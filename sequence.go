@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -111,7 +112,7 @@ func (v *Vault) sequence(g *group, r *request) error {
 	if done, err := v.seenBefore(g, r); done || err != nil {
 		return err
 	}
-	if err := v.conditions(r); err != nil {
+	if err := errors.Join(v.deletesExist(r), v.conditions(r.ops, v.tip.next)); err != nil {
 		return err
 	}
 	chain := make([]link, len(r.ops))
@@ -290,28 +291,37 @@ func (v *Vault) seal(g *group) error {
 	return nil
 }
 
-// conditions checks what a transaction demands of the tip.
-func (v *Vault) conditions(r *request) error {
+// deletesExist refuses deletes of absent keys, unless they were allowed to be.
+func (v *Vault) deletesExist(r *request) error {
 	for i := range r.ops {
-		op := &r.ops[i]
+		if op := &r.ops[i]; op.Kind == record.OpDelete && !r.absentOK[i] {
+			if last, ok := v.index.At(op.StoredKey(), v.tip.next); !ok || !last.Live {
+				return fmt.Errorf("%w: key %s cannot be deleted, it is absent", ErrNotFound, keyText(op.Key))
+			}
+		}
+	}
+	return nil
+}
+
+// conditions checks what a transaction demands of the vault as it was before
+// its record, seq. The committer asks, and every check again.
+func (v *Vault) conditions(ops []record.Op, seq uint64) error {
+	for i := range ops {
+		op := &ops[i]
 		if op.Kind == record.OpIf && op.If == nil {
 			from, to := rangeOf(op)
-			if seq := v.index.Changed(from, to, v.tip.next); seq > op.Since {
+			if changed := v.index.Changed(from, to, seq); changed > op.Since {
 				return &ConflictError{
 					Key:    fmt.Sprintf("%q to %q", op.From, op.To),
-					Wanted: fmt.Sprintf("no change after seq %d", op.Since), Found: fmt.Sprintf("one at seq %d", seq),
+					Wanted: fmt.Sprintf("no change after seq %d", op.Since), Found: fmt.Sprintf("one at seq %d", changed),
 				}
 			}
 			continue
 		}
-		if op.Kind == record.OpAppend {
+		if op.If == nil {
 			continue
 		}
-		last, ok := v.index.At(op.StoredKey(), v.tip.next)
-		live := ok && last.Live
-		if op.Kind == record.OpDelete && !live && !r.absentOK[i] {
-			return fmt.Errorf("%w: key %s cannot be deleted, it is absent", ErrNotFound, keyText(op.Key))
-		}
+		last, ok := v.index.At(op.StoredKey(), seq)
 		if err := holds(op, last, ok); err != nil {
 			return err
 		}
@@ -321,9 +331,6 @@ func (v *Vault) conditions(r *request) error {
 
 // holds checks the condition of one op against the key's newest version.
 func holds(op *record.Op, last index.Version, ok bool) error {
-	if op.If == nil {
-		return nil
-	}
 	found := "no version"
 	if ok {
 		found = "a deleted key, seq " + strconv.FormatUint(last.Seq, 10)

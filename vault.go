@@ -39,11 +39,9 @@ type Vault struct {
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	found     []string        // fixed: what the open met and did, in plain words
 	walLost   bool            // fixed: it was not closed cleanly and has no WAL
-	missed    func(err error) // fixed: told of each artifact that is missing; nil: the first ends a replay
+	audit     *audit          // fixed: what a check wants of a replay; nil: the first missing artifact ends it
 	lost      bool            // fixed: a sealed block could not be loaded
 	classes   []string        // fixed: that the policy lets a transaction name
-	mended    []Finding       // fixed: damage of derived bytes that the open met and mended
-	auditing  bool            // fixed: a replay checks what only an auditor needs
 	restoring bool            // fixed: the open writes the WAL's groups again
 	signer    signer          // fixed: nil if read-only
 
@@ -318,8 +316,8 @@ func (v *Vault) leafDamage(seq uint64, want merkle.Hash, line []byte) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: log/log-%016x.jsonl, offset %d: record %d has leaf hash %v, the tree says %v",
-		ErrDamaged, at.File, at.Offset, seq, merkle.LeafHash(line), want)
+	return fmt.Errorf("%w: %s, offset %d: record %d has leaf hash %v, the tree says %v",
+		ErrDamaged, logName(at.File), at.Offset, seq, merkle.LeafHash(line), want)
 }
 
 // keyText writes a key for people, quoted.

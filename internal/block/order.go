@@ -18,6 +18,7 @@ type Order struct {
 	store *Store
 	seen  map[openArtifact]struct{}
 	count map[openKey]int
+	last  map[openKey]int64 // offset of the newest mention
 }
 
 type openKey struct {
@@ -32,25 +33,32 @@ type openArtifact struct {
 
 // NewOrder begins at the start of the log.
 func NewOrder(s *Store) *Order {
-	return &Order{store: s, seen: map[openArtifact]struct{}{}, count: map[openKey]int{}}
+	return &Order{store: s, seen: map[openArtifact]struct{}{}, count: map[openKey]int{}, last: map[openKey]int64{}}
 }
 
 // Mention notes that a record of the class names an artifact. The error
 // matches ErrMissing if no block of the class holds it, and ErrDamaged besides
-// if an open block of the class could not be read whole.
+// if an open block of the class could not be read whole; ErrDamaged alone if it
+// stands in an open block before one that was mentioned earlier.
 func (o *Order) Mention(class string, id record.ID) error {
 	key := openArtifact{class, id}
 	if _, ok := o.seen[key]; ok {
 		return nil
 	}
-	number, open, ok := o.store.holder(class, id)
+	number, off, open, ok := o.store.holder(class, id)
 	if !ok {
 		return errors.Join(fmt.Errorf("%w: artifact %v is in no block of class %s", ErrMissing, id, class), o.store.brokenOf(class))
 	}
-	if open {
-		o.seen[key] = struct{}{}
-		o.count[openKey{class, number}]++
+	if !open {
+		return nil
 	}
+	o.seen[key] = struct{}{}
+	in := openKey{class, number}
+	o.count[in]++
+	if off <= o.last[in] {
+		return fmt.Errorf("%w: artifact %v of class %s does not stand in open block %d where its first mention puts it", ErrDamaged, id, class, number)
+	}
+	o.last[in] = off
 	return nil
 }
 
@@ -149,22 +157,22 @@ func (s *Store) loadRest(class string, number uint64) error {
 	}
 }
 
-// holder says which numbered block of a class holds an artifact, and whether
-// that block is open.
-func (s *Store) holder(class string, id record.ID) (number uint64, open, ok bool) {
+// holder says which numbered block of a class holds an artifact if it is open,
+// and where; ok is false if none does.
+func (s *Store) holder(class string, id record.ID) (number uint64, off int64, open, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	c := s.lookupClass(class)
 	ref, ok := c.artifacts.get(id)
 	if !ok {
-		return 0, false, false
+		return 0, 0, false, false
 	}
 	for n, b := range c.open {
 		if b.source == ref.file {
-			return n, true, true
+			return n, ref.off, true, true
 		}
 	}
-	return 0, false, true
+	return 0, 0, false, true
 }
 
 // brokenOf joins what LoadOpen found wrong with the open blocks of a class.

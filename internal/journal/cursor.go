@@ -17,6 +17,9 @@ type Cursor struct {
 	ended   bool   // the last line ended a group
 }
 
+// NewCursor is the start of a log.
+func NewCursor(opts Options) Cursor { return Cursor{opts: opts, ended: true} }
+
 // Pos returns where the next line goes.
 func (c *Cursor) Pos() Pos {
 	if c.ended && c.full() {

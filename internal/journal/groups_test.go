@@ -30,7 +30,7 @@ type group struct {
 
 // makeGroups returns groups of 1 to 4 records and where they go.
 func makeGroups(opts Options, n int) []group {
-	c := Cursor{opts: opts, ended: true}
+	c := NewCursor(opts)
 	var list []group
 	for i := range n {
 		g := group{first: c.Next(), records: 1 + i*7%4, at: c.Pos()}

@@ -133,7 +133,7 @@ func Open(dir fsx.Dir, opts Options) (*Log, error) {
 	if opts.FileRecords < 1 || opts.FileBytes < 1 || opts.FileBytes > maxFileBytes {
 		return nil, fmt.Errorf("log files of %d records and %d bytes: each must be at least 1, the bytes at most %d", opts.FileRecords, opts.FileBytes, uint64(maxFileBytes))
 	}
-	l := &Log{dir: dir, opts: opts, readers: handles{dir: dir, open: map[uint64]*handle{}}, cursor: Cursor{opts: opts, ended: true}}
+	l := &Log{dir: dir, opts: opts, readers: handles{dir: dir, open: map[uint64]*handle{}}, cursor: NewCursor(opts)}
 	entries, err := dir.ReadDir(".")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list %s: %w", dir.Path(), err)
@@ -142,7 +142,7 @@ func Open(dir fsx.Dir, opts Options) (*Log, error) {
 		if e.Name == currentName {
 			continue // a hint; nobody depends on it
 		}
-		first, ok := parseName(e.Name)
+		first, ok := ParseName(e.Name)
 		if !ok {
 			return nil, fmt.Errorf("%s: %w", l.path(e.Name), ErrForeignFile)
 		}
@@ -163,8 +163,8 @@ const currentName = "current"
 // Name returns the name of the log file whose first record has a seq.
 func Name(first uint64) string { return fmt.Sprintf("log-%016x.jsonl", first) }
 
-// parseName reads what Name returns and nothing else.
-func parseName(name string) (first uint64, ok bool) {
+// ParseName reads what Name returns and nothing else.
+func ParseName(name string) (first uint64, ok bool) {
 	s, ok := strings.CutPrefix(name, "log-")
 	if !ok {
 		return 0, false

@@ -17,7 +17,7 @@ func recoverLog(d fsx.Disk, opts Options, groups []group, from int) (*Log, error
 	if err != nil {
 		return nil, err
 	}
-	c := Cursor{opts: opts, ended: true}
+	c := NewCursor(opts)
 	for _, g := range groups[:from] {
 		c.Add(int64(len(g.lines)), g.records)
 		c.EndGroup()
@@ -183,7 +183,7 @@ func TestPositions(t *testing.T) {
 		}
 	}
 	// Lines that would reach into the next file.
-	c := Cursor{opts: opts, ended: true}
+	c := NewCursor(opts)
 	var lines []byte
 	for seq := range uint64(14) {
 		lines = append(lines, line(seq)...)

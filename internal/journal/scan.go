@@ -68,7 +68,7 @@ func (l *Log) rewind() {
 	}
 	l.listed = append(all, l.listed...)
 	l.files = nil
-	l.cursor = Cursor{opts: l.opts, ended: true}
+	l.cursor = NewCursor(l.opts)
 }
 
 // scanner is the state of one scan.

@@ -49,14 +49,15 @@ type Finding struct {
 
 // Check compares every file in the folder with the tree of the present size,
 // computed anew from all its leaf hashes, and reports each difference. Tiles
-// that wait for Flush are no findings. With mend it writes damaged tiles again
-// and discards those beyond; a finding is then reported after the attempt.
+// that wait for Flush are no findings. With mend it writes damaged tiles again; a
+// finding is then reported after the attempt. Those beyond stay: they are what
+// is left of a longer log.
 //
 // The error says why not everything could be checked: [ErrLeaves] if the leaf
 // hashes are not those appended, which makes all findings void (with mend,
 // nothing was changed), or the error of leaves or of the disk.
 //
-// Flush, Trim and Rebuild wait meanwhile; appending and reading do not.
+// Flush and Rebuild wait meanwhile; appending and reading do not.
 func (s *Store) Check(leaves Leaves, mend bool, report func(Finding)) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
@@ -176,28 +177,12 @@ func (c *checker) mendTile(b badTile, leaves Leaves) error {
 // strangers reports what has no place in the folder.
 func (c *checker) strangers() error {
 	s := c.store
-	var beyond []merkle.TileID
-	err := walk(s.dir, func(f found) {
+	return walk(s.dir, func(f found) {
 		switch {
 		case !f.isTile:
 			c.report(Finding{Kind: Foreign, File: path.Join(s.dir.Path(), f.name), Err: errForeign})
 		case f.id.Width(c.r.size) < merkle.TileWidth:
-			beyond = append(beyond, f.id)
+			c.report(Finding{Kind: Beyond, File: s.file(f.id), Tile: f.id, Err: errBeyond})
 		}
 	})
-	if err != nil {
-		return err
-	}
-	for _, id := range beyond {
-		finding := Finding{Kind: Beyond, File: s.file(id), Tile: id, Err: errBeyond}
-		if c.mend {
-			finding.Failed = s.discard(id)
-			finding.Mended = finding.Failed == nil
-			s.mu.Lock()
-			s.onDisk[id.Level].remove(id.Index)
-			s.mu.Unlock()
-		}
-		c.report(finding)
-	}
-	return nil
 }

@@ -14,9 +14,10 @@
 // full one to come, so none is ever written. A tile that is full and not yet on
 // disk stays in memory until [Store.Flush].
 //
-// The hall opens a store, appends the leaf hashes of the whole log, calls
-// [Store.Trim] once, and from then on appends what became durable. Losing
-// tiles, or all of them, costs the time to write them again and nothing else.
+// The hall opens a store, appends the leaf hashes of the whole log, asks
+// [Store.Beyond] whether the log was longer, and from then on appends what became
+// durable. Losing tiles, or all of them, costs the time to write them again and
+// nothing else.
 //
 // # Invariants
 //
@@ -33,10 +34,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	s.Append(leaves)                // the whole log, in any portions
-//	if err := s.Trim(); err != nil {
-//		return err
-//	}
+//	s.Append(leaves)                  // the whole log, in any portions
 //	if err := s.Flush(); err != nil { // what was missing
 //		return err
 //	}

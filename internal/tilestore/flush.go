@@ -123,28 +123,17 @@ func (s *Store) forget() {
 	}
 }
 
-// Trim discards the tiles on disk that reach beyond the leaves appended so far.
-// The hall calls it once, after it has appended the whole log and before it
-// appends anything new: such tiles belong to records that were cut off, and
-// would otherwise be taken for those to come. After an error they no longer
-// count as on disk, and Flush will find what is left of them.
-func (s *Store) Trim() error {
-	s.disk.Lock()
-	defer s.disk.Unlock()
+// Beyond names a tile on disk that reaches beyond the leaves appended so far,
+// "" if there is none. Tiles are written of durable records only, so after the
+// whole log was appended such a tile says that the log was longer.
+func (s *Store) Beyond() string {
 	s.mu.Lock()
-	var beyond [levels]runs
+	defer s.mu.Unlock()
 	for level := range s.onDisk {
-		beyond[level] = s.onDisk[level].cut(merkle.FullTiles(uint8(level), s.tree.Size()))
-	}
-	s.mu.Unlock()
-	for level, list := range beyond {
-		for _, r := range list {
-			for number := r.first; number < r.end; number++ {
-				if err := s.discard(merkle.TileID{Level: uint8(level), Index: number}); err != nil {
-					return err
-				}
-			}
+		have, full := s.onDisk[level], merkle.FullTiles(uint8(level), s.tree.Size())
+		if n := len(have); n > 0 && have[n-1].end > full {
+			return s.file(merkle.TileID{Level: uint8(level), Index: have[n-1].end - 1})
 		}
 	}
-	return nil
+	return ""
 }

@@ -64,15 +64,3 @@ func (s *runs) remove(n uint64) {
 		*s = slices.Insert(r, i+1, run{n + 1, old.end})
 	}
 }
-
-// cut removes all numbers from n on and returns them.
-func (s *runs) cut(n uint64) runs {
-	i := s.from(n)
-	tail := slices.Clone((*s)[i:])
-	*s = (*s)[:i]
-	if len(tail) > 0 && tail[0].first < n {
-		*s = append(*s, run{tail[0].first, n})
-		tail[0].first = n
-	}
-	return tail
-}

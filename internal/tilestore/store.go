@@ -16,7 +16,7 @@ type Store struct {
 	dir   fsx.Dir // the vault's folder tile/
 	cache cache   // tiles that were on disk and verified
 
-	// disk is held by whoever changes files: Flush, Trim, Rebuild, Check.
+	// disk is held by whoever changes files: Flush, Rebuild, Check.
 	// It is taken before mu.
 	disk sync.Mutex
 

@@ -209,8 +209,8 @@ func TestOpenListsOnceAndReadsNothing(t *testing.T) {
 		t.Fatalf("%d tiles are pending", n)
 	}
 	mustFlush(t, s)
-	if err := s.Trim(); err != nil {
-		t.Fatal(err)
+	if name := s.Beyond(); name != "" {
+		t.Errorf("%s is beyond the end", name)
 	}
 	for call, n := range calls {
 		if n != 1 {
@@ -230,8 +230,8 @@ func TestOpenListsOnceAndReadsNothing(t *testing.T) {
 func TestOpenOfAMissingFolder(t *testing.T) {
 	s := mustOpen(t, fsx.NewMem())
 	mustFlush(t, s)
-	if err := s.Trim(); err != nil {
-		t.Fatal(err)
+	if name := s.Beyond(); name != "" {
+		t.Errorf("%s is beyond the end", name)
 	}
 	if s.Size() != 0 || s.Snapshot().Root() != merkle.EmptyRoot() {
 		t.Error("an empty store is not empty")
@@ -282,30 +282,20 @@ func TestMissingTilesAreWrittenAtOpen(t *testing.T) {
 	}
 }
 
-func TestTrimDiscardsTilesOfACutLog(t *testing.T) {
-	old, now := newTruth(66_000, 10), newTruth(66_000, 11)
-	const kept = 700
-	copy(now.levels[0][:kept], old.leaves()[:kept])
-	now = rebuiltTruth(now)
-	disk, _ := filled(t, old)
-	s := reopen(t, disk, now.leaves()[:kept])
-	wantFiles(t, disk, now, kept)
-	s.Append(now.leaves()[kept:])
-	mustFlush(t, s)
-	wantFiles(t, disk, now, 66_000)
-	wantReader(t, s.Snapshot(), now, 66_000)
-}
-
-// rebuiltTruth computes the upper levels after the leaves were changed.
-func rebuiltTruth(t *truth) *truth {
-	fresh := newTruth(len(t.leaves()), 0)
-	copy(fresh.levels[0], t.leaves())
-	for level := 1; level < len(fresh.levels); level++ {
-		for i := range fresh.levels[level] {
-			fresh.levels[level][i] = foldTile(fresh.levels[level-1][i*256 : (i+1)*256])
+func TestTilesOfACutLogStay(t *testing.T) {
+	tr := newTruth(66_000, 10)
+	disk, _ := filled(t, tr)
+	for _, kept := range []int{0, 255, 256, 700, 65_535, 65_536, 65_791} {
+		s := mustOpen(t, disk)
+		s.Append(tr.leaves()[:kept])
+		if s.Beyond() == "" {
+			t.Errorf("nothing is beyond %d records", kept)
 		}
 	}
-	return fresh
+	for _, kept := range []int{65_792, 65_900, 66_000} {
+		reopen(t, disk, tr.leaves()[:kept])
+	}
+	wantFiles(t, disk, tr, 66_000)
 }
 
 func TestFlushAndFilesThatAreThereAlready(t *testing.T) {
@@ -439,24 +429,7 @@ func TestRunsAgainstASet(t *testing.T) {
 		for range 300 {
 			n := rng.Uint64N(40)
 			switch rng.IntN(8) {
-			case 0:
-				var cut []uint64
-				for _, r := range s.cut(n) {
-					for i := r.first; i < r.end; i++ {
-						cut = append(cut, i)
-					}
-				}
-				var want []uint64
-				for i := n; i < 40; i++ {
-					if set[i] {
-						want = append(want, i)
-						delete(set, i)
-					}
-				}
-				if !slices.Equal(cut, want) {
-					t.Fatalf("cut(%d) gave %v, want %v", n, cut, want)
-				}
-			case 1, 2:
+			case 0, 1, 2:
 				s.remove(n)
 				delete(set, n)
 			default:
