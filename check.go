@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"graven/internal/fsx"
 	"graven/internal/journal"
 	"graven/merkle"
+	"graven/proof"
 	"graven/record"
 )
 
@@ -77,20 +79,49 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 	if err := s.checkVault(ctx, name); err != nil {
 		return nil, err
 	}
-	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit, mend: s.lock != nil && !s.opts.ReadOnly}
-	if c.mend {
-		c.openFirst(s, name)
-	} else if n, clean := readClean(c.dir); s.lock == nil || !clean {
-		// Another process may be writing: what it published cannot change.
-		c.limit = checkpointSize(c.dir)
-	} else {
-		c.mark = &n
+	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit}
+	if s.lock == nil || s.opts.ReadOnly || !c.openFirst(s, name) {
+		c.lookOnly(s.lock != nil)
 	}
 	return c.report, c.run()
 }
 
+// lookOnly prepares a check that changes nothing. alone says that no other
+// process can write meanwhile.
+func (c *checker) lookOnly(alone bool) {
+	mark, clean := readClean(c.dir) // before the checkpoint, which a writer may replace
+	c.readCheckpoint()
+	if clean && alone {
+		c.mark = &mark
+		return
+	}
+	if clean && c.head.Size < mark {
+		c.find("checkpoint", -1, "it is of size %d, the vault was closed at size %d", c.head.Size, mark)
+	}
+	// What is published cannot change; behind it another process may be writing,
+	// or a crash may have left what a command that writes will bring in order.
+	c.limit = c.head.Size
+	c.note("checked up to the published checkpoint, size %d; what stands behind it was not looked at, since %s",
+		c.head.Size, map[bool]string{true: "the vault was not closed cleanly", false: "another process may be writing it"}[alone])
+}
+
+// readCheckpoint reads the published checkpoint, once: beside a writer the next
+// look would find another. Of one that does not verify the size is taken as it
+// stands, to know where to look.
+func (c *checker) readCheckpoint() {
+	c.head, _, c.headErr = (&Vault{dir: c.dir}).readCheckpoint()
+	if c.headErr != nil {
+		c.head = proof.Checkpoint{Size: checkpointSize(c.dir)}
+	}
+}
+
+func (c *checker) note(format string, args ...any) {
+	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
+}
+
 // openFirst lets an open bring everything into the files, and notes what it did.
-func (c *checker) openFirst(s *Store, name string) {
+// It reports false if this process may not write here, which is no damage.
+func (c *checker) openFirst(s *Store, name string) bool {
 	// The open publishes a checkpoint anew if it cannot be read; that it could
 	// not is damage all the same.
 	if _, _, err := (&Vault{dir: c.dir}).readCheckpoint(); errors.Is(err, ErrDamaged) {
@@ -102,17 +133,25 @@ func (c *checker) openFirst(s *Store, name string) {
 			err = nil
 		}
 		// This process may go on writing: what is published cannot change.
-		if c.limit = v.published.Load(); v.readOnly == "" {
+		if v.readOnly == "" {
 			c.live = v
 		}
+		c.limit = v.published.Load()
 		c.report.Notes = append(c.report.Notes, v.found...)
+	} else if !errors.Is(err, ErrDamaged) && cannotWrite(err) {
+		c.note("%v", err)
+		return false
 	}
 	if err != nil {
 		c.find("", -1, "the vault does not open: %v", err)
 	} else if v.walLost {
 		c.find("wal", -1, "%s", v.readOnly)
 	}
-	c.mend = c.live != nil // what a refused vault holds is evidence
+	c.readCheckpoint()
+	if err == nil && c.headErr == nil {
+		c.limit = c.head.Size // at least what was published a moment ago
+	}
+	return true
 }
 
 // checker is one check under way.
@@ -120,13 +159,14 @@ type checker struct {
 	ctx    context.Context
 	opts   CheckOptions
 	dir    fsx.Dir
-	mend   bool
 	report *Report
 
+	head     proof.Checkpoint // published
+	headErr  error            // why head is not verified
 	genesis  *record.Genesis
 	limit    uint64         // records from here on are not looked at: they may be growing
 	mark     *uint64        // the size at which the vault was closed; nil if that does not bind
-	live     *Vault         // this process may be writing to it meanwhile; nil if not
+	live     *Vault         // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
 	places   []journal.Pos  // of every line
 	leaves   []merkle.Hash  // of the records up to the last commit, as the tree has them
 	treeLost bool           // leaves do not reach the last commit
@@ -153,8 +193,10 @@ func (c *checker) checkMark() error {
 	if *c.mark != c.report.Size {
 		c.find(cleanFile, 0, "it says that the vault was closed at size %d, the log holds %d records up to its last commit", *c.mark, c.report.Size)
 	}
-	if size := checkpointSize(c.dir); size != *c.mark {
-		c.find("checkpoint", -1, "it is of size %d, the vault was closed at size %d", size, *c.mark)
+	if errors.Is(c.headErr, fs.ErrNotExist) {
+		c.note("there is no checkpoint; a command that writes publishes one")
+	} else if c.head.Size != *c.mark {
+		c.find("checkpoint", -1, "it is of size %d, the vault was closed at size %d", c.head.Size, *c.mark)
 	}
 	return nil
 }

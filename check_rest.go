@@ -33,7 +33,7 @@ func (c *checker) checkTiles() error {
 	}
 	tiles.Append(c.leaves)
 	leaves := func(from, to uint64) ([]merkle.Hash, error) { return c.leaves[from:to], nil }
-	mend := c.mend && c.broken == noLimit
+	mend := c.live != nil && c.broken == noLimit
 	if mend {
 		// There may be tiles of records that are not published yet: the vault's
 		// own room knows of them, and nobody else may change them.
@@ -56,13 +56,12 @@ func (c *checker) checkTiles() error {
 
 // checkCheckpoint verifies the published checkpoint and holds it against the log.
 func (c *checker) checkCheckpoint() error {
-	v := &Vault{dir: c.dir, genesis: c.genesis}
-	head, _, err := v.readCheckpoint()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // derived; the next commit publishes another
+	head := c.head
+	if errors.Is(c.headErr, fs.ErrNotExist) {
+		return nil // derived; a command that writes publishes one
 	}
-	if err != nil {
-		c.find("checkpoint", -1, "%v", err)
+	if c.headErr != nil {
+		c.find("checkpoint", -1, "%v", c.headErr)
 		return nil
 	}
 	if head.Origin != c.genesis.Origin {
@@ -308,7 +307,7 @@ func (c *checker) checkCopy(v *Vault, name string, id record.ID) {
 		return
 	}
 	f := Finding{File: name, Offset: -1, What: fmt.Sprintf("it is not the document %v", id)}
-	if c.mend {
+	if c.live != nil {
 		if err := c.dir.Replace(name, want); err == nil {
 			f.Mended = true
 		}

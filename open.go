@@ -42,7 +42,7 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 			v.start()
 			return v, nil
 		}
-		err = errors.Join(err, v.closeRooms())
+		err = errors.Join(v.damaged(err), v.closeRooms())
 		if tries--; tries == 0 || ctx.Err() != nil {
 			return nil, err
 		}
@@ -69,12 +69,21 @@ func (s *Store) recoverFirst(ctx context.Context, name string, dir fsx.Dir) erro
 		err = errors.Join(err, rw.Close())
 	}
 	// What keeps this process from writing does not keep it from reading what is published.
-	for _, passes := range []error{nil, ErrLocked, ErrReadOnly, ErrInvalid, fs.ErrPermission, fs.ErrNotExist, fsx.ErrReadOnly} {
-		if err == nil || passes != nil && errors.Is(err, passes) {
-			return s.shareLock()
-		}
+	if err == nil || cannotWrite(err) {
+		return s.shareLock()
 	}
 	return err
+}
+
+// cannotWrite reports whether an error says that this process may not write
+// here, which keeps nobody from reading.
+func cannotWrite(err error) bool {
+	for _, why := range []error{ErrLocked, ErrReadOnly, ErrInvalid, ErrFull, fs.ErrPermission, fsx.ErrReadOnly, fsx.ErrNoSpace} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
 }
 
 // readClean reads meta/host/clean: the size at which the vault was closed, and
@@ -448,8 +457,11 @@ func (v *Vault) loadPublicKeys() error {
 // loadSigner reads the log's signing key, which nobody else may be able to read.
 func (v *Vault) loadSigner() error {
 	info, err := v.dir.Stat(logKey)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: the log's signing key, %s, is not here, as in a copy for readers; bring it back to write", ErrReadOnly, logKey)
+	}
 	if err != nil {
-		return fmt.Errorf("the log's signing key: %w", err)
+		return err
 	}
 	if !info.Private {
 		return fmt.Errorf("%w: %s can be read by others; take their rights away (chmod 600) and consider the key exposed", ErrInvalid, logKey)

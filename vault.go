@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -304,8 +305,15 @@ func wrapDamage(err error) error {
 	if errors.Is(err, block.ErrUnknownVersion) || errors.Is(err, wal.ErrUnknownVersion) || errors.Is(err, record.ErrUnknownVersion) {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	if errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrMissing) || errors.Is(err, block.ErrNotFound) || errors.Is(err, block.ErrMismatch) || errors.Is(err, tilestore.ErrDamaged) || errors.Is(err, journal.ErrDamaged) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	for _, damage := range []error{
+		block.ErrDamaged, block.ErrMissing, block.ErrNotFound, block.ErrMismatch, block.ErrWrongVault, block.ErrForeign,
+		journal.ErrDamaged, journal.ErrGap, journal.ErrForeignFile, tilestore.ErrDamaged,
+		wal.ErrForeignVault, wal.ErrForeignFile, wal.ErrMissing, wal.ErrLength, wal.ErrTwins,
+		fs.ErrNotExist, fsx.ErrNotRegular, fsx.ErrNotFolder, // of a name that the vault must have
+	} {
+		if errors.Is(err, damage) {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 	}
 	return err
 }

@@ -96,8 +96,11 @@ func (f *files) openFile(name string) (fsx.File, error) {
 		f.mu.Unlock()
 		file, err = f.dir.Open(name)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: %w", f.path(name), ErrMissing, err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%s: %w: %w", f.path(name), ErrMissing, err)
+	case errors.Is(err, fsx.ErrNotRegular), errors.Is(err, fsx.ErrNotFolder): // something else took its place
+		err = fmt.Errorf("%s: %w: %w", f.path(name), ErrDamaged, err)
 	}
 	return file, err
 }

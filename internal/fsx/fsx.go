@@ -123,9 +123,9 @@ type Disk interface {
 	// SyncDir makes the names in a folder durable.
 	SyncDir(name string) error
 	// Lock takes an exclusive lock on a file, which it makes if needed, without
-	// waiting. The text goes into the file and names the owner to others. If
-	// somebody holds it the error is a *LockedError. Closing, or the end of the
-	// process, gives it back.
+	// waiting. The text goes into the file, if there is room for it, and names
+	// the owner to others. If somebody holds it the error is a *LockedError.
+	// Closing, or the end of the process, gives it back. A folder has one lock.
 	Lock(name, text string) (io.Closer, error)
 	// LockShared is Lock for many owners at once. It leaves the text alone.
 	LockShared(name string) (io.Closer, error)

@@ -41,7 +41,7 @@ type node struct {
 	// Invariant: shared implies cap(data) == len(data).
 	shared bool
 
-	exclusive bool // lock state; sharers and exclusive exclude each other
+	exclusive bool // lock state of a folder; sharers and exclusive exclude each other
 	sharers   int
 }
 
@@ -347,29 +347,29 @@ func (m *Mem) syncDir(name string, failed bool) error {
 
 // Lock implements Disk.
 func (m *Mem) Lock(name, text string) (io.Closer, error) {
-	return m.lock(name, func(n *node) bool {
-		if n.exclusive || n.sharers > 0 {
+	return m.lock(name, func(folder, n *node) bool {
+		if folder.exclusive || folder.sharers > 0 {
 			return false
 		}
-		n.exclusive = true
+		folder.exclusive = true
 		n.data, n.shared = []byte(text), false
 		return true
-	}, func(n *node) { n.exclusive, n.data, n.shared = false, nil, false })
+	}, func(folder, n *node) { folder.exclusive, n.data, n.shared = false, nil, false })
 }
 
 // LockShared implements Disk.
 func (m *Mem) LockShared(name string) (io.Closer, error) {
-	return m.lock(name, func(n *node) bool {
-		if n.exclusive {
+	return m.lock(name, func(folder, _ *node) bool {
+		if folder.exclusive {
 			return false
 		}
-		n.sharers++
+		folder.sharers++
 		return true
-	}, func(n *node) { n.sharers-- })
+	}, func(folder, _ *node) { folder.sharers-- })
 }
 
 // lock finds or makes the lock file and tries to take it.
-func (m *Mem) lock(name string, take func(*node) bool, release func(*node)) (io.Closer, error) {
+func (m *Mem) lock(name string, take func(folder, n *node) bool, release func(folder, n *node)) (io.Closer, error) {
 	if err := CheckEntry("lock", name); err != nil {
 		return nil, err
 	}
@@ -388,19 +388,18 @@ func (m *Mem) lock(name string, take func(*node) bool, release func(*node)) (io.
 	if n.dir {
 		return nil, pathError("lock", name, ErrNotRegular)
 	}
-	if !take(n) {
+	if !take(parent, n) {
 		return nil, &LockedError{Name: name, Owner: string(n.data)}
 	}
-	return &memLock{m: m, n: n, life: m.life, release: release}, nil
+	return &memLock{m: m, life: m.life, release: func() { release(parent, n) }}, nil
 }
 
 // memLock is a lock that is held.
 type memLock struct {
 	m       *Mem
-	n       *node
 	life    uint64
 	closed  bool
-	release func(*node)
+	release func()
 }
 
 func (l *memLock) Close() error {
@@ -410,6 +409,6 @@ func (l *memLock) Close() error {
 		return fs.ErrClosed
 	}
 	l.closed = true
-	l.release(l.n)
+	l.release()
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -202,28 +203,48 @@ func (d *Disk) SyncDir(name string) error {
 
 // Lock implements fsx.Disk.
 func (d *Disk) Lock(name, text string) (io.Closer, error) {
-	f, err := d.lock(name, os.O_RDWR, syscall.LOCK_EX)
+	h, err := d.lockBoth(name, os.O_RDWR, syscall.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt([]byte(text), 0)
+	// The text is a hint for people: a full disk, which has no room for it, can
+	// be locked all the same.
+	if _, err := h.f.WriteAt([]byte(text), 0); err == nil {
+		_ = h.f.Truncate(int64(len(text)))
 	}
-	if err != nil {
-		f.Close()
-		return nil, named("lock", name, err)
-	}
-	return held{f, true}, nil
+	return h, nil
 }
 
 // LockShared implements fsx.Disk.
 func (d *Disk) LockShared(name string) (io.Closer, error) {
-	f, err := d.lock(name, os.O_RDONLY, syscall.LOCK_SH)
+	return d.lockBoth(name, os.O_RDONLY, syscall.LOCK_SH)
+}
+
+// lockBoth locks the file and the folder that it is in, so that a second owner
+// stays out even if somebody removes the file. Where folders cannot be locked
+// (some network file systems) the file alone must do.
+func (d *Disk) lockBoth(name string, flag, how int) (*held, error) {
+	f, err := d.lock(name, flag, how)
 	if err != nil {
 		return nil, err
 	}
-	return held{f, false}, nil
+	h := &held{f: f, exclusive: how == syscall.LOCK_EX}
+	folder, err := d.openFolder(path.Dir(name))
+	if err != nil {
+		f.Close()
+		return nil, named("lock", name, err)
+	}
+	switch err := flock(folder, how); {
+	case err == nil:
+		h.folder = folder
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		folder.Close()
+		f.Close()
+		return nil, &fsx.LockedError{Name: name, Owner: "a process whose lock file was removed"}
+	default:
+		folder.Close()
+	}
+	return h, nil
 }
 
 // maxOwner bounds what is read of another owner's text.
@@ -270,15 +291,19 @@ func flock(f *os.File, how int) error {
 	return control(f, func(fd int) error { return syscall.Flock(fd, how|syscall.LOCK_NB) })
 }
 
-// held is a lock. The end of the open file is the end of the lock.
+// held is a lock. The end of the open files is the end of the lock.
 type held struct {
 	f         *os.File
+	folder    *os.File // nil if folders cannot be locked
 	exclusive bool
 }
 
-func (h held) Close() error {
+func (h *held) Close() error {
 	if h.exclusive {
 		_ = h.f.Truncate(0) // the text is for others while we hold it
+	}
+	if h.folder != nil {
+		_ = h.folder.Close()
 	}
 	return h.f.Close()
 }
