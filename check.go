@@ -226,7 +226,7 @@ func (c *checker) run() error {
 		c.find(logName(0), 0, "it is the ledger of vault %q, not of %q", g.Name, c.report.Vault)
 	}
 	c.total = c.sizeOf("log") + c.sizeOf("blocks")
-	for _, step := range []func() error{c.checkLog, c.checkMark, c.checkCheckpoint, c.checkTiles, c.checkBlocks} {
+	for _, step := range []func() error{c.checkLog, c.checkMark, c.checkCheckpoint, c.checkTiles, c.checkBlocks, c.checkRescue} {
 		if err := step(); err != nil {
 			return err
 		}

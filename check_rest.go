@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
+	"graven/rescue"
 	"graven/state"
 )
 
@@ -313,6 +315,23 @@ func (c *checker) checkCopy(v *Vault, name string, id record.ID) {
 		}
 	}
 	c.report.Findings = append(c.report.Findings, f)
+}
+
+// checkRescue looks whether the vault can still be read without the program. An
+// older or newer program writes other texts, so another is no damage.
+func (c *checker) checkRescue() error {
+	readme, script := rescue.Files()
+	c.checkText("README.txt", readme)
+	c.checkText("rescue.sh", script)
+	return nil
+}
+
+func (c *checker) checkText(name string, want []byte) {
+	if got, err := c.dir.ReadFile(name, 1<<20); err != nil {
+		c.find(name, -1, "%v", err)
+	} else if !bytes.Equal(got, want) {
+		c.note("%s is not what this version of the program writes; do not run a script that nobody knows", name)
+	}
 }
 
 // checkSigner looks at a signing key, if it is here: copies for readers go without.

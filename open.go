@@ -214,7 +214,12 @@ func (v *Vault) openWriting() error {
 	if err := v.loadSigner(); err != nil {
 		return err
 	}
-	if err := errors.Join(v.dir.Sweep("."), v.dir.DiscardAll("tmp")); err != nil {
+	for _, folder := range []string{".", "log", "meta/authority", "meta/policy", "meta/host"} {
+		if err := v.dir.Sweep(folder); err != nil { // what a crash left half published
+			return err
+		}
+	}
+	if err := v.dir.DiscardAll("tmp"); err != nil {
 		return err
 	}
 	s, err := v.recover()

@@ -60,6 +60,7 @@ func (o Options) withDefaults() Options {
 	}
 	set(&o.BatchOps, 4096)
 	set(&o.BatchBytes, 8<<20)
+	o.BatchBytes = min(o.BatchBytes, 512<<20) // a group's frame in the WAL stays below its limit
 	set(&o.Queue, 65536)
 	if o.PublishEvery <= 0 {
 		o.PublishEvery = time.Second

@@ -117,7 +117,7 @@ func ParseVKey(s string) (VKey, error) {
 	if len(s) > maxKeyText {
 		return VKey{}, fmt.Errorf("%w verifier key: %d bytes, wanted at most %d", ErrFormat, len(s), maxKeyText)
 	}
-	if strings.HasPrefix(s, "PRIVATE+KEY+") {
+	if strings.HasPrefix(s, skeyPrefix) {
 		return VKey{}, fmt.Errorf("%w verifier key: it is a signing key, which belongs to the log alone; wanted the verifier key beside it", ErrFormat)
 	}
 	name, id, material, err := splitKey(s)

@@ -296,6 +296,25 @@ func FuzzParseVKey(f *testing.F) {
 	})
 }
 
+// A signing key that is given as a verifier key is not repeated in the error.
+func TestSigningKeyIsNoVerifierKey(t *testing.T) {
+	keys, err := GenerateKeys("example.com/log", &stream{name: "mixed up"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, skey := range []string{keys.Log.SKey, keys.Cosigner.SKey} {
+		_, err := ParseVKey(skey)
+		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "signing key") {
+			t.Errorf("got %v", err)
+		}
+		for i := strings.LastIndexByte(skey, '+') + 1; i+4 <= len(skey); i++ {
+			if err != nil && strings.Contains(err.Error(), skey[i:i+4]) {
+				t.Fatalf("the error repeats a part of the key: %v", err)
+			}
+		}
+	}
+}
+
 func FuzzSigningKey(f *testing.F) {
 	keys, err := GenerateKeys("example.com/log", &stream{name: "fuzz"})
 	if err != nil {

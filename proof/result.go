@@ -22,6 +22,7 @@ type Result struct {
 	checkpoint Checkpoint
 	commit     Commit
 	hasCommit  bool
+	unknown    int // signatures of keys that the verifier does not know
 }
 
 // Claim is what was proven: a RecordProven, a Present or an Absent.
@@ -191,6 +192,9 @@ func (r *Result) Describe() []string {
 		}
 	}
 	say("The log's key has signed this: size %d, root %s.", c.Size, c.Root)
+	if r.unknown > 0 {
+		say("Signatures of %d other keys stand beside it; nobody gave those keys, so they were not checked.", r.unknown)
+	}
 	if r.hasCommit {
 		say("The state is that of commit %d in epoch %d, made at %s by the log's own clock.", r.commit.Height, r.commit.Epoch, r.commit.Time.UTC().Format(time.RFC3339Nano))
 		say("Not proven: that no newer checkpoint exists, that others were shown the same log, and that the log computed its state rightly (an auditor's replay shows that).")

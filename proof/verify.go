@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"graven/merkle"
@@ -76,16 +77,24 @@ func headerError(first []byte) error {
 	return fmt.Errorf("%w proof file: line 1: %s, wanted %q or %q", ErrFormat, clip(first), recordHeader, keyHeader)
 }
 
-// open verifies a file's checkpoint.
-func (v *Verifier) open(note []byte) (Checkpoint, error) {
+// open verifies a file's checkpoint, and begins the result with it.
+func (v *Verifier) open(note []byte) (Result, error) {
 	c, err := OpenCheckpoint(note, v.keys...)
 	if err != nil {
-		return Checkpoint{}, err
+		return Result{}, err
 	}
 	if c.Size < v.minSize {
-		return Checkpoint{}, fmt.Errorf("%w: it covers %d records, wanted at least %d", ErrTooOld, c.Size, v.minSize)
+		return Result{}, fmt.Errorf("%w: it covers %d records, wanted at least %d", ErrTooOld, c.Size, v.minSize)
 	}
-	return c, nil
+	r := Result{checkpoint: c}
+	if n, err := ParseNote(note); err == nil { // it was parsed a moment ago
+		for _, s := range n.Sigs {
+			if !slices.ContainsFunc(v.keys, func(k VKey) bool { return k.name == s.Name && k.id == s.ID }) {
+				r.unknown++
+			}
+		}
+	}
+	return r, nil
 }
 
 func (v *Verifier) verifyRecord(file []byte) (*Result, error) {
@@ -97,15 +106,14 @@ func (v *Verifier) verifyRecord(file []byte) (*Result, error) {
 	if !bytes.Equal(EncodeRecordProof(p.record, p.index, p.path, p.checkpoint), file) {
 		return nil, fmt.Errorf("%w proof file: it is not spelled as its content is", ErrFormat)
 	}
-	c, err := v.open(p.checkpoint)
+	r, err := v.open(p.checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	claim, err := p.prove(c)
-	if err != nil {
+	if r.claim, err = p.prove(r.checkpoint); err != nil {
 		return nil, err
 	}
-	return &Result{claim: claim, checkpoint: c}, nil
+	return &r, nil
 }
 
 func (v *Verifier) verifyKey(file []byte) (*Result, error) {
@@ -113,19 +121,18 @@ func (v *Verifier) verifyKey(file []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := v.open(p.Checkpoint)
+	r, err := v.open(p.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	commit, err := p.proveCommit(c)
-	if err != nil {
+	if r.commit, err = p.proveCommit(r.checkpoint); err != nil {
 		return nil, err
 	}
-	claim, err := p.prove(commit)
-	if err != nil {
+	r.hasCommit = true
+	if r.claim, err = p.prove(r.commit); err != nil {
 		return nil, err
 	}
-	return &Result{claim: claim, checkpoint: c, commit: commit, hasCommit: true}, nil
+	return &r, nil
 }
 
 // proveCommit checks that the commit line is the last record that the checkpoint

@@ -31,10 +31,11 @@ die() {
 	exit 2
 }
 say() { printf '%s\n' "$*"; }
-note() { printf 'note    %s\n' "$*"; }
+plain() { tr '\001-\011\013-\037\177' '?'; } # a file's name may hold what moves a terminal's cursor
+note() { printf 'note    %s\n' "$*" | plain; }
 bad() {
 	DAMAGE=$((DAMAGE + 1))
-	printf 'DAMAGED %s\n' "$*"
+	printf 'DAMAGED %s\n' "$*" | plain
 }
 
 case ${1-} in
@@ -326,13 +327,16 @@ root_of() { # SIZE: sets root, in base64
 	root=$(tr -d '\n' <"$W/level" | tr a-f A-F | basenc -d --base16 | base64)
 }
 check_roots() {
-	covered= cp_root=
+	covered= cp_root= cp_end= cp_signature=
 	if [ -f checkpoint ]; then
 		{
 			IFS= read -r cp_origin
 			IFS= read -r covered
 			IFS= read -r cp_root
+			IFS= read -r cp_end
+			IFS= read -r cp_signature
 		} <checkpoint
+		case $cp_end$cp_signature in "— "*' '*) ;; *) bad "checkpoint: it has no signature" ;; esac
 		is_num "$covered" || { bad "checkpoint: line 2 is not a size" && covered=; }
 		case $origin in *\\*) ;; *) [ "$cp_origin" = "$origin" ] || bad "checkpoint: line 1 is \"$cp_origin\", the log's origin is \"$origin\"" ;; esac
 	else

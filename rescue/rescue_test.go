@@ -290,6 +290,7 @@ func TestDamage(t *testing.T) {
 		{"checkpoint origin", "checkpoint", edit("graven.local/x\n", "graven.local/y\n"), `checkpoint: line 1 is "graven.local/y"`, nil},
 		{"checkpoint size", "checkpoint", edit("\n", "\n9"), `log/: the checkpoint covers 9\d+ records`, nil},
 		{"checkpoint is not one", "checkpoint", edit("\n", "\nx"), `checkpoint: line 2 is not a size`, nil},
+		{"checkpoint unsigned", "checkpoint", edit("\n\n— graven.local/x AAAA\n", "\n"), `checkpoint: it has no signature`, nil},
 		{"checkpoint lost", "checkpoint", remove, `checkpoint: it is missing`, nil},
 		{"open value", open0, edit("hello again\n", "hello Again\n"), open0 + `: offset \d+: 12 bytes that must be sha256:` + sum("hello again\n"), []string{sum("hello again\n")}},
 		{"open header", open0, edit(id("hello again\n"), "sha256;"+sum("hello again\n")), open0 + `: offset \d+: no artifact's header`, nil},

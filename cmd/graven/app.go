@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -217,11 +219,12 @@ func (a *app) bold(s string) string {
 	return "\x1b[1m" + s + "\x1b[0m"
 }
 
-// oneLine keeps text from outside from moving the cursor.
+// oneLine keeps text from outside from moving the cursor, and from looking like
+// other text: directions, zero widths and all but the plain blank are replaced.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return '\uFFFD'
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
 		}
 		return r
 	}, s)

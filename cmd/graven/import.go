@@ -46,8 +46,11 @@ func (a *app) importCommand() *cobra.Command {
 				return err
 			}
 			return a.withVault(cmd.Context(), false, func(v *graven.Vault) error {
-				im := &importer{a: a, ctx: cmd.Context(), v: v, dir: argv[0], prefix: start, tx: &graven.Tx{}}
-				return im.run()
+				im, err := a.newImporter(cmd.Context(), v, argv[0], start)
+				if err != nil {
+					return err
+				}
+				return errors.Join(im.run(), im.root.Close())
 			})
 		},
 	}
@@ -65,6 +68,7 @@ type importer struct {
 	ctx    context.Context
 	v      *graven.Vault
 	dir    string
+	root   *os.Root // a folder that is exchanged for a link leads nowhere else
 	prefix []byte
 
 	files []sourceFile
@@ -81,9 +85,18 @@ type importer struct {
 }
 
 type sourceFile struct {
-	path string // on disk
+	path string // for people
+	rel  string // below the directory
 	key  []byte
 	size int64
+}
+
+func (a *app) newImporter(ctx context.Context, v *graven.Vault, dir string, prefix []byte) (*importer, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &importer{a: a, ctx: ctx, v: v, dir: dir, root: root, prefix: prefix, tx: &graven.Tx{}}, nil
 }
 
 func (im *importer) run() error {
@@ -185,7 +198,7 @@ func (im *importer) walk() error {
 			im.fail(path, fmt.Errorf("its key would have %d bytes, the limit is %d", len(key), record.MaxKey))
 			return nil
 		}
-		im.files = append(im.files, sourceFile{path, key, info.Size()})
+		im.files = append(im.files, sourceFile{path, rel, key, info.Size()})
 		im.total += info.Size()
 		return nil
 	})
@@ -193,11 +206,14 @@ func (im *importer) walk() error {
 
 // file adds one file to the transaction, unless its key has these bytes already.
 func (im *importer) file(f sourceFile) error {
-	in, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
-		im.skip(f.path, "it is not a regular file any more")
+	seen, err := im.root.Lstat(f.rel)
+	if err != nil {
+		im.fail(f.path, err)
 		return nil
-	} else if err != nil {
+	}
+	// A pipe that takes its place now is not waited for.
+	in, err := im.root.OpenFile(f.rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
 		im.fail(f.path, err)
 		return nil
 	}
@@ -207,7 +223,7 @@ func (im *importer) file(f sourceFile) error {
 		im.fail(f.path, err)
 		return nil
 	}
-	if !before.Mode().IsRegular() {
+	if !before.Mode().IsRegular() || !os.SameFile(seen, before) {
 		im.skip(f.path, "it is not a regular file any more")
 		return nil
 	}

@@ -22,6 +22,16 @@ func TestImportRaces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	elsewhere := t.TempDir() // holds another file of the same name
+	for _, folder := range []string{path("sub"), elsewhere} {
+		err := os.MkdirAll(folder, 0o777)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, "file"), []byte(folder), 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	store, err := local.Create(t.Context(), path("store"), graven.CreateOptions{}, graven.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +42,11 @@ func TestImportRaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, talk bytes.Buffer
-	im := &importer{a: &app{out: &out, err: &talk, conf: config{Store: path("store")}}, ctx: t.Context(), v: v, dir: dir, tx: &graven.Tx{}}
+	im, err := (&app{out: &out, err: &talk, conf: config{Store: path("store")}}).newImporter(t.Context(), v, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer im.root.Close()
 	if err := im.walk(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +55,7 @@ func TestImportRaces(t *testing.T) {
 		os.Remove(path("link")), os.Symlink("target", path("link")),
 		os.Remove(path("pipe")), syscall.Mkfifo(path("pipe"), 0o666),
 		os.Remove(path("folder")), os.Mkdir(path("folder"), 0o777),
+		os.RemoveAll(path("sub")), os.Symlink(elsewhere, path("sub")),
 		os.WriteFile(path("grown"), []byte("grown since"), 0o666), // fine: it did not change while it was read
 	} {
 		if err != nil {
@@ -53,8 +68,8 @@ func TestImportRaces(t *testing.T) {
 	if err := im.commit(); err != nil {
 		t.Fatal(err)
 	}
-	if im.stored != 3 || im.skipped != 5 || im.failed != 0 { // and the store
-		t.Errorf("stored %d, skipped %d, failed %d; want 3, 5, 0\n%s", im.stored, im.skipped, im.failed, &talk)
+	if im.stored != 3 || im.skipped != 5 || im.failed != 1 { // and the store
+		t.Errorf("stored %d, skipped %d, failed %d; want 3, 5, 1\n%s", im.stored, im.skipped, im.failed, &talk)
 	}
 	for _, want := range []string{
 		"gone: it is gone", "link: it is not a regular file any more", "pipe: it is not a regular file any more",
@@ -63,6 +78,9 @@ func TestImportRaces(t *testing.T) {
 		if !strings.Contains(talk.String(), want+"\n") {
 			t.Errorf("nothing says %q:\n%s", want, &talk)
 		}
+	}
+	if !strings.Contains(talk.String(), "sub/file") {
+		t.Errorf("nothing says that sub/file was left out:\n%s", &talk)
 	}
 	var keys []string
 	for e, err := range v.View().List(graven.Query{}) {

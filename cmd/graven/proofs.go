@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -107,7 +106,7 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	if o.vkey == "" {
 		return usage("--vkey VKEY or --vkey @FILE is missing: the key that graven key prints, from whom you trust")
 	}
-	vkey, err := readVKey(o.vkey)
+	vkey, err := a.readVKey(ctx, o.vkey)
 	if err != nil {
 		return err
 	}
@@ -204,19 +203,19 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 // subjectText is a subject on one line: a key that would not stand on one is
 // written as the other verbs write it.
 func subjectText(s string) string {
-	if oneLine(s) == s {
+	if plain(s) {
 		return s
 	}
 	return keyPrefix + base64.StdEncoding.EncodeToString([]byte(s))
 }
 
 // readVKey takes a key as it is, or the first line with anything on it of @FILE.
-func readVKey(s string) (string, error) {
+func (a *app) readVKey(ctx context.Context, s string) (string, error) {
 	name, isFile := strings.CutPrefix(s, "@")
 	if !isFile {
 		return s, nil
 	}
-	f, err := os.Open(name)
+	f, err := openInput(ctx, name)
 	if err != nil {
 		return "", err
 	}

@@ -73,6 +73,9 @@ func (a *app) vaultCommand() *cobra.Command {
 		Short: "Make another vault in the store",
 		Args:  args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
+			if argv[0] == "" {
+				return usage("a vault needs a name")
+			}
 			return a.withStore(cmd.Context(), false, func(s *graven.Store) error {
 				if _, err := s.CreateVault(cmd.Context(), graven.CreateOptions{Vault: argv[0], Origin: origin}); err != nil {
 					return err
@@ -122,7 +125,7 @@ func (a *app) statusCommand() *cobra.Command {
 					out["not_writable"] = why
 				}
 				return a.print(out, func(w io.Writer) {
-					fmt.Fprintf(w, "vault      %s  %s\norigin     %s\n", st.Name, st.Vault, st.Origin)
+					fmt.Fprintf(w, "vault      %s  %s\norigin     %s\n", st.Name, st.Vault, oneLine(st.Origin))
 					fmt.Fprintf(w, "size       %d records, commit %d, epoch %d\n", st.Size, st.Height, st.Epoch)
 					fmt.Fprintf(w, "newest     %s\nroot       %v\nstate      %v\n", formatTime(st.Time), st.Root, st.State)
 					fmt.Fprintf(w, "keys       %d now, %d ever, %d versions\n", st.Live, st.Keys, st.Versions)
@@ -225,7 +228,7 @@ func (a *app) check(ctx context.Context, s *graven.Store, quick bool) error {
 		return err
 	}
 	for _, note := range r.Notes {
-		a.talk("recovered: %s", note)
+		a.talk("note: %s", oneLine(note))
 	}
 	found := []finding{}
 	for _, f := range r.Findings {
@@ -241,7 +244,7 @@ func (a *app) check(ctx context.Context, s *graven.Store, quick bool) error {
 	}
 	if err := a.print(out, func(w io.Writer) {
 		for _, f := range r.Findings {
-			fmt.Fprintln(w, f)
+			fmt.Fprintln(w, oneLine(f.String()))
 		}
 		verdict := "ok"
 		if r.Damaged() {

@@ -24,14 +24,40 @@ func (a *app) input(ctx context.Context, argv []string, i int) (io.ReadCloser, e
 		}
 		return untilDone(ctx, a.in), nil
 	}
-	f, err := os.Open(argv[i])
-	if err != nil {
-		return nil, err
+	return openInput(ctx, argv[i])
+}
+
+// openInput opens a file that may be anything but a directory. Opening or
+// reading a pipe may take for ever, so nobody need wait for either.
+func openInput(ctx context.Context, name string) (io.ReadCloser, error) {
+	type opened struct {
+		f   *os.File
+		err error
 	}
-	if info, err := f.Stat(); err != nil || info.IsDir() {
-		return nil, errors.Join(usage("%s is a directory; import takes trees", argv[i]), f.Close())
+	result := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(name)
+		result <- opened{f, err}
+	}()
+	var in opened
+	select {
+	case in = <-result:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return f, nil
+	if in.err != nil {
+		return nil, in.err
+	}
+	info, err := in.f.Stat()
+	switch {
+	case err != nil:
+		return nil, errors.Join(err, in.f.Close())
+	case info.IsDir():
+		return nil, errors.Join(usage("%s is a directory; import takes trees", name), in.f.Close())
+	case info.Mode().IsRegular():
+		return in.f, nil
+	}
+	return untilDone(ctx, in.f), nil
 }
 
 // untilDone is r until ctx ends: a read of a terminal cannot be interrupted,

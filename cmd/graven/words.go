@@ -38,13 +38,20 @@ func parsePrefix(s string) ([]byte, error) {
 	return parseKey(s)
 }
 
-// formatKey writes a key so that parseKey reads it back, on one line.
+// formatKey writes a key so that parseKey reads it back, on one line, and so
+// that nobody takes it for another.
 func formatKey(key []byte) string {
 	s := string(key)
-	if utf8.ValidString(s) && oneLine(s) == s && !strings.HasPrefix(s, keyPrefix) {
+	if plain(s) && !strings.HasPrefix(s, keyPrefix) {
 		return s
 	}
 	return keyPrefix + base64.StdEncoding.EncodeToString(key)
+}
+
+// plain reports whether a text can be shown as it is: it is UTF-8, on one line,
+// and what is seen of it is all of it.
+func plain(s string) bool {
+	return utf8.ValidString(s) && oneLine(s) == s && strings.TrimSpace(s) == s
 }
 
 // viewAt understands AT: a seq (inclusive), an RFC 3339 time, a date (its end

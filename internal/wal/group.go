@@ -28,6 +28,10 @@ type Section struct {
 	Bytes  []byte // the block's bytes from Offset on, at least 1
 }
 
+// maxBody is the greatest length of a frame's body in bytes. A body is read
+// into memory whole.
+const maxBody = 1 << 30
+
 // ErrInvalid says that a group is not one that can be written: a bug of the caller.
 var ErrInvalid = errors.New("invalid group")
 
@@ -145,6 +149,8 @@ func (g *Group) validate() error {
 		return fmt.Errorf("%w: height %d, first seq %d, log file %d: each must be below 2^53", ErrInvalid, g.Height, g.First, g.LogFile)
 	case g.LogFile > g.First || g.LogOffset < 0 || g.LogOffset > maxNumber:
 		return fmt.Errorf("%w: seq %d at offset %d of log file %d", ErrInvalid, g.First, g.LogOffset, g.LogFile)
+	case g.BodyLen() > maxBody:
+		return fmt.Errorf("%w: body of %d bytes, the limit is %d", ErrInvalid, g.BodyLen(), maxBody)
 	case g.Records < 1 || g.Records != lines || g.Lines[len(g.Lines)-1] != '\n':
 		return fmt.Errorf("%w: %d records, but %d whole lines in %d bytes", ErrInvalid, g.Records, lines, len(g.Lines))
 	}

@@ -161,6 +161,10 @@ func (w *WAL) frameAt(s *source, off int64) (frame, error) {
 	}
 	fr := frame{status: bad, header: h, parsed: true, length: int64(n) + int64(h.body)}
 	room := s.size - off - int64(n)
+	if h.body > maxBody {
+		fr.reason = fmt.Sprintf("wanted a body of at most %d bytes, got %d", maxBody, h.body)
+		return fr, nil
+	}
 	if int64(h.body) > room {
 		fr.reason = fmt.Sprintf("wanted %d bytes behind the header, got %d to the file's end", h.body, room)
 		return fr, nil

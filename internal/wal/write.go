@@ -56,8 +56,8 @@ func (w *WAL) Reserve(n int) error {
 	if err := w.writable(); err != nil {
 		return err
 	}
-	if n < 0 || int64(n) > maxNumber {
-		return fmt.Errorf("%w: body of %d bytes", ErrInvalid, n)
+	if n < 0 || n > maxBody {
+		return fmt.Errorf("%w: body of %d bytes, the limit is %d", ErrInvalid, n, maxBody)
 	}
 	return w.reserve(int64(maxHeader + n))
 }

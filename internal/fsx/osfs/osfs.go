@@ -26,6 +26,12 @@ var _ fsx.Disk = (*Disk)(nil)
 // Open returns an existing folder as a disk. The folder may be moved while it
 // is open; the disk stays with it.
 func Open(folder string) (*Disk, error) {
+	// A pipe of that name would be waited for.
+	if info, err := os.Stat(folder); err != nil {
+		return nil, failure(err)
+	} else if !info.IsDir() {
+		return nil, failure(&fs.PathError{Op: "open", Path: folder, Err: syscall.ENOTDIR})
+	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, failure(err)
