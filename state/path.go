@@ -65,7 +65,7 @@ func ParsePath(path, key []byte, leaf Leaf) (Proof, error) {
 	if len(key) < MinKey || len(key) > MaxKey {
 		return Proof{}, fmt.Errorf("%w path: stored key of %d bytes, wanted %d to %d", ErrSyntax, len(key), MinKey, MaxKey)
 	}
-	r := pathReader{rest: path, size: len(path)}
+	r := pathReader{what: "path", rest: path, size: len(path)}
 	if bytes.Equal(leaf.Key, key) {
 		leaf.Seq = r.varint("seq", MaxInt)
 		leaf.Created = r.varint("created", MaxInt)
@@ -86,14 +86,15 @@ func ParsePath(path, key []byte, leaf Leaf) (Proof, error) {
 // pathReader reads from the front of rest and keeps the first error. After an
 // error it returns zeros.
 type pathReader struct {
+	what string // is read: a path, a tree
 	rest []byte
-	size int // of the whole path, for offsets
+	size int // of the whole, for offsets
 	err  error
 }
 
 func (r *pathReader) fail(format string, args ...any) {
 	if r.err == nil {
-		r.err = fmt.Errorf("%w path: offset %d: %s", ErrSyntax, r.size-len(r.rest), fmt.Sprintf(format, args...))
+		r.err = fmt.Errorf("%w %s: offset %d: %s", ErrSyntax, r.what, r.size-len(r.rest), fmt.Sprintf(format, args...))
 		r.rest = nil
 	}
 }
@@ -132,25 +133,34 @@ func (r *pathReader) varint(what string, limit uint64) uint64 {
 
 // step returns the next step.
 func (r *pathReader) step(key []byte) Step {
-	var s Step
-	copy(s.Hash[:], r.take("a sibling's hash", merkle.HashSize))
-	s.Live = r.varint("live count", 1<<64-1)
+	sibling := r.side()
+	return Step{Hash: sibling.hash, Live: sibling.live, Height: sibling.height, Route: r.route(key)}
+}
+
+// side returns what stands for a closed node.
+func (r *pathReader) side() (s side) {
+	copy(s.hash[:], r.take("a sibling's hash", merkle.HashSize))
+	s.live = r.varint("live count", 1<<64-1)
 	if b := r.take("a sibling's height", 1); b != nil {
-		s.Height = b[0]
+		s.height = b[0]
 	}
+	return s
+}
+
+// route returns the next routing key, of which a part may be taken from a key.
+func (r *pathReader) route(key []byte) []byte {
 	c := int(r.varint("common length", uint64(len(key))))
 	more := r.take("a routing key", int(r.varint("rest length", uint64(MaxKey-c))))
 	if r.err != nil {
-		return Step{}
+		return nil
 	}
 	if n := c + len(more); n < MinKey {
 		r.fail("routing key of %d bytes, wanted %d to %d", n, MinKey, MaxKey)
-		return Step{}
+		return nil
 	}
 	if len(more) > 0 && c < len(key) && more[0] == key[c] {
 		r.fail("common length %d is not the longest", c)
-		return Step{}
+		return nil
 	}
-	s.Route = append(append(make([]byte, 0, c+len(more)), key[:c]...), more...)
-	return s
+	return append(append(make([]byte, 0, c+len(more)), key[:c]...), more...)
 }

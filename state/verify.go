@@ -37,16 +37,12 @@ func (p Proof) Verify(key []byte, root merkle.Hash) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := p.checkSpaces(key[0]); err != nil {
+	if err := checkSpaces(p.Spaces, int(key[0])); err != nil {
 		return Result{}, err
 	}
 	lines := p.Spaces
 	if line != nil {
-		i := 0
-		for i < len(lines) && lines[i].Space < line.Space {
-			i++
-		}
-		lines = slices.Insert(slices.Clip(lines), i, *line)
+		lines = withLine(lines, *line)
 	}
 	if got := StateRoot(lines); got != root {
 		return Result{}, fmt.Errorf("%w: it leads to state root %s, wanted %s", ErrProof, got, root)
@@ -60,21 +56,30 @@ func (p Proof) Verify(key []byte, root merkle.Hash) (Result, error) {
 	return Result{Present: p.Leaf.Live, Leaf: p.Leaf}, nil
 }
 
-// checkSpaces refuses lines that are impossible, out of order, or of the key's
-// own space: that one is computed.
-func (p *Proof) checkSpaces(own byte) error {
-	for i, s := range p.Spaces {
+// checkSpaces refuses lines that are impossible, out of order, or of the
+// subject's own space if that one is computed; -1: it is not.
+func checkSpaces(lines []SpaceLine, own int) error {
+	for i, s := range lines {
 		if err := s.Check(); err != nil {
 			return err
 		}
-		if s.Space == own {
-			return fmt.Errorf("%w: a line for the key's own space %02x", ErrProof, own)
+		if int(s.Space) == own {
+			return fmt.Errorf("%w: a line for the subject's own space %02x", ErrProof, own)
 		}
-		if i > 0 && p.Spaces[i-1].Space >= s.Space {
-			return fmt.Errorf("%w: the line of space %02x after that of %02x", ErrProof, s.Space, p.Spaces[i-1].Space)
+		if i > 0 && lines[i-1].Space >= s.Space {
+			return fmt.Errorf("%w: the line of space %02x after that of %02x", ErrProof, s.Space, lines[i-1].Space)
 		}
 	}
 	return nil
+}
+
+// withLine returns the lines with one more, in order.
+func withLine(lines []SpaceLine, line SpaceLine) []SpaceLine {
+	i := 0
+	for i < len(lines) && lines[i].Space < line.Space {
+		i++
+	}
+	return slices.Insert(slices.Clip(lines), i, line)
 }
 
 // SpaceLine computes the line of the key's space from leaf and path; nil if the
@@ -120,11 +125,8 @@ func (p *Proof) descend(key []byte) error {
 	var hi []byte           // nil: the end of the space
 	right := false
 	for i, s := range p.Steps {
-		if len(s.Route) < MinKey || len(s.Route) > MaxKey || s.Route[0] != key[0] {
-			return fmt.Errorf("%w: step %d: routing key %x is not of space %02x and %d to %d bytes", ErrProof, i, s.Route, key[0], MinKey, MaxKey)
-		}
-		if bytes.Compare(s.Route, lo) <= 0 || hi != nil && bytes.Compare(s.Route, hi) >= 0 {
-			return fmt.Errorf("%w: step %d: routing key %x is not between %x and %x", ErrProof, i, s.Route, lo, hi)
+		if err := checkBetween(s.Route, lo, hi); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
 		}
 		if bytes.Compare(key, s.Route) < 0 {
 			hi = s.Route
@@ -153,26 +155,47 @@ func (p *Proof) fold(key []byte) (side, error) {
 	}
 	for i := len(p.Steps) - 1; i >= 0; i-- {
 		s := &p.Steps[i]
-		sib := side{s.Hash, s.Live, s.Height}
-		if tooMany(sib.live, sib.height) {
-			return side{}, fmt.Errorf("%w: step %d: %d live keys below a sibling of height %d", ErrProof, i, sib.live, sib.height)
-		}
-		if sib.height > at.height+1 || at.height > sib.height && at.height-sib.height > 1 {
-			return side{}, fmt.Errorf("%w: step %d: heights %d and %d of siblings differ by more than 1", ErrProof, i, at.height, sib.height)
-		}
-		height := 1 + max(at.height, sib.height)
-		if height > MaxHeight {
-			return side{}, fmt.Errorf("%w: step %d: height %d, wanted at most %d", ErrProof, i, height, MaxHeight)
-		}
-		live, carry := bits.Add64(at.live, sib.live, 0)
-		if carry != 0 {
-			return side{}, fmt.Errorf("%w: step %d: live counts %d and %d overflow", ErrProof, i, at.live, sib.live)
-		}
-		left, right := &at, &sib
+		left, right := at, side{s.Hash, s.Live, s.Height}
 		if bytes.Compare(key, s.Route) >= 0 {
 			left, right = right, left
 		}
-		at = side{hashInner(left, right, s.Route), live, height}
+		var err error
+		if at, err = join(left, right, s.Route); err != nil {
+			return side{}, fmt.Errorf("step %d: %w", i, err)
+		}
 	}
 	return at, nil
+}
+
+// checkBetween refuses a routing key that does not lie between lo and hi with room
+// for a key on both sides.
+func checkBetween(route, lo, hi []byte) error {
+	if len(route) < MinKey || len(route) > MaxKey || route[0] != lo[0] {
+		return fmt.Errorf("%w: routing key %x is not of space %02x and %d to %d bytes", ErrProof, route, lo[0], MinKey, MaxKey)
+	}
+	if bytes.Compare(route, lo) <= 0 || hi != nil && bytes.Compare(route, hi) >= 0 {
+		return fmt.Errorf("%w: routing key %x is not between %x and %x", ErrProof, route, lo, hi)
+	}
+	return nil
+}
+
+// join computes an inner node from its children, which must be in balance.
+func join(left, right side, route []byte) (side, error) {
+	for _, s := range []side{left, right} {
+		if tooMany(s.live, s.height) {
+			return side{}, fmt.Errorf("%w: %d live keys below a node of height %d", ErrProof, s.live, s.height)
+		}
+	}
+	low, high := min(left.height, right.height), max(left.height, right.height)
+	if high-low > 1 {
+		return side{}, fmt.Errorf("%w: heights %d and %d of siblings differ by more than 1", ErrProof, left.height, right.height)
+	}
+	if high >= MaxHeight {
+		return side{}, fmt.Errorf("%w: height %d, wanted at most %d", ErrProof, int(high)+1, MaxHeight)
+	}
+	live, carry := bits.Add64(left.live, right.live, 0)
+	if carry != 0 {
+		return side{}, fmt.Errorf("%w: live counts %d and %d overflow", ErrProof, left.live, right.live)
+	}
+	return side{hashInner(&left, &right, route), live, high + 1}, nil
 }

@@ -1,0 +1,178 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// Range is an interval of stored keys of one space: from From up to, and not
+// including, To.
+type Range struct {
+	From []byte // at least the space byte
+	To   []byte // of the same space; nil: to the end of the space
+}
+
+// Holds reports whether a stored key lies in the range.
+func (r Range) Holds(key []byte) bool {
+	return len(r.From) > 0 && len(key) > 0 && key[0] == r.From[0] &&
+		bytes.Compare(key, r.From) >= 0 && (r.To == nil || bytes.Compare(key, r.To) < 0)
+}
+
+// outside reports whether no key of the interval [lo, hi) lies in the range.
+func (r Range) outside(lo, hi []byte) bool {
+	return r.To != nil && (bytes.Compare(r.From, r.To) >= 0 || bytes.Compare(lo, r.To) >= 0) ||
+		hi != nil && bytes.Compare(hi, r.From) <= 0
+}
+
+// covers reports whether every key of the interval [lo, hi) lies in the range.
+func (r Range) covers(lo, hi []byte) bool {
+	return bytes.Compare(lo, r.From) >= 0 && (r.To == nil || hi != nil && bytes.Compare(hi, r.To) <= 0)
+}
+
+// least is the least stored key of a space.
+func least(space byte) []byte { return []byte{space, 0} }
+
+// Aim says what a RangeProof is to show.
+type Aim uint8
+
+const (
+	// All: every leaf of the range. Under one root there is one answer, whoever
+	// built the tree.
+	All Aim = iota
+	// Count: how many keys of the range are live. Subtrees inside the range stay
+	// closed, and their live counts are what the log says of them: as true as a
+	// replay of the log finds them.
+	Count
+)
+
+// closes reports whether a subtree whose keys lie in [lo, hi) stays closed in a
+// proof. Prover and verifier agree on it, so a range has one proof.
+func (a Aim) closes(r Range, lo, hi []byte) bool {
+	return r.outside(lo, hi) || a == Count && r.covers(lo, hi)
+}
+
+// RangeProof shows the leaves of a [Range], or how many of them are live, under
+// a state root. It is the part of one space's tree that the range touches, in
+// one piece: what [Aim] closes is given by its hash. A RangeProof is a plain
+// value, and worth nothing before [RangeProof.Verify].
+type RangeProof struct {
+	// Spaces are the other spaces that have keys, in order; also the range's own
+	// if Tree is empty and it has keys, as for a range that holds none or counts all.
+	Spaces []SpaceLine
+	// Leaves are those that are open, in key order: all of the range, and at its
+	// ends those whose place says that nothing stands between.
+	Leaves []Leaf
+	// Tree says how they hang together:
+	//
+	//	part  = leaf | inner
+	//	leaf  = 00                            the next of Leaves; of a live one in the range follow
+	//	        seq (varint) │ created (varint, not of version 1)
+	//	inner = 01 part part route?           both children open
+	//	        02 closed part route?         the left one closed
+	//	        03 part closed route?         the right one closed
+	//	        04 closed closed route        both closed
+	//	closed = hash (32) │ live (varint) │ height (1)
+	//	route = c (varint) │ s (varint) │ s bytes
+	//
+	// The routing key is the first c bytes of From and the s bytes; c is the
+	// length of their longest common prefix. It is missing where the last leaf on
+	// its left and the first on its right are both open: then it follows from them.
+	Tree []byte
+}
+
+const (
+	partLeaf = iota
+	partOpen
+	partLeftClosed
+	partRightClosed
+	partClosed
+)
+
+// ProveRange returns the proof for a range. The caller owns it.
+func (m Map) ProveRange(r Range, aim Aim) RangeProof {
+	if len(r.From) == 0 {
+		return RangeProof{}
+	}
+	space := r.From[0]
+	root := find(m.roots(), space)
+	if root == nil || aim.closes(r, least(space), nil) {
+		return RangeProof{Spaces: spaceLines(m.roots(), -1)}
+	}
+	p := rangeProver{r: r, aim: aim}
+	p.part(root.node, least(space), nil)
+	return RangeProof{Spaces: spaceLines(m.roots(), int(space)), Leaves: p.leaves, Tree: p.tree}
+}
+
+// rangeProver walks down the part of a tree that a proof shows.
+type rangeProver struct {
+	r      Range
+	aim    Aim
+	leaves []Leaf
+	tree   []byte
+}
+
+// part appends the part at n, whose keys lie in [lo, hi), and returns its first
+// and its last key, nil where that is closed.
+func (p *rangeProver) part(n node, lo, hi []byte) (first, last []byte) {
+	switch t := n.(type) {
+	case *inner:
+		return p.inner(t.left.node, t.right.node, t.left.side, t.right.side, t.route.appendTo(nil), lo, hi)
+	case *pair:
+		return p.inner(&t.a, &t.b, t.a.side, t.b.side, []byte(t.route()), lo, hi)
+	case *leaf:
+		l := t.export()
+		p.leaves = append(p.leaves, l)
+		p.tree = append(p.tree, partLeaf)
+		if l.Live && p.r.Holds(l.Key) {
+			p.tree = binary.AppendUvarint(p.tree, l.Seq)
+			if l.N > 1 {
+				p.tree = binary.AppendUvarint(p.tree, l.Created)
+			}
+		}
+		return l.Key, l.Key
+	}
+	panic("state: a node of no known kind")
+}
+
+// inner appends an inner node's part.
+func (p *rangeProver) inner(left, right node, leftSide, rightSide func() side, route, lo, hi []byte) (first, last []byte) {
+	closedLeft, closedRight := p.aim.closes(p.r, lo, route), p.aim.closes(p.r, route, hi)
+	p.tree = append(p.tree, partKind(closedLeft, closedRight))
+	var before, after []byte // the keys on both sides of the gap
+	if closedLeft {
+		p.closed(leftSide())
+	} else {
+		first, before = p.part(left, lo, route)
+	}
+	if closedRight {
+		p.closed(rightSide())
+	} else {
+		after, last = p.part(right, route, hi)
+	}
+	if before == nil || after == nil {
+		c := common(route, p.r.From)
+		p.tree = binary.AppendUvarint(p.tree, uint64(c))
+		p.tree = binary.AppendUvarint(p.tree, uint64(len(route)-c))
+		p.tree = append(p.tree, route[c:]...)
+	}
+	return first, last
+}
+
+func (p *rangeProver) closed(s side) {
+	p.tree = append(p.tree, s.hash[:]...)
+	p.tree = binary.AppendUvarint(p.tree, s.live)
+	p.tree = append(p.tree, s.height)
+}
+
+// partKind is the first byte of an inner part.
+func partKind(closedLeft, closedRight bool) byte {
+	switch {
+	case closedLeft && closedRight:
+		return partClosed
+	case closedLeft:
+		return partLeftClosed
+	case closedRight:
+		return partRightClosed
+	}
+	return partOpen
+}
