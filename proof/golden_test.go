@@ -338,7 +338,7 @@ func TestGoldenProofs(t *testing.T) {
 	add("witnessed", present+"— witness.example AAAAAQU=\n")
 	add("graven-proof 2", forged(present, "graven-proof 1", "graven-proof 2"))
 	add("tlog-proof@v2", swap(rec, "@v1", "@v2"))
-	add("unknown claim", forged(present, "claim present", "claim count"))
+	add("unknown claim", forged(present, "claim present", "claim of-tomorrow"))
 	add("wrong claim", forged(present, "claim present", "claim absent"))
 	add("other subject", forged(present, `subject {"key":"colours/03"}`, `subject {"key":"colours/04"}`))
 	add("subject in another spelling", forged(present, `subject {"key":"colours/03"}`, `subject {"key64":"Y29sb3Vycy8wMw=="}`))

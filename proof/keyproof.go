@@ -102,13 +102,7 @@ func (p KeyProof) Encode() ([]byte, error) {
 		out = append(out, "\nspace "...)
 		out = s.Append(out)
 	}
-	out = append(out, "\ncommit "...)
-	out = append(out, p.Commit...)
-	out = append(out, '\n')
-	out = append(out, "sum "...)
-	out = append(out, sumOf(out[:len(out)-len("sum ")])...)
-	out = append(out, '\n')
-	return appendTail(out, p.Path, p.Checkpoint), nil
+	return appendProven(out, p.Commit, nil, p.Path, p.Checkpoint), nil
 }
 
 // sumOf is the sum over the lines of a key proof up to its commit line. Nothing
@@ -120,8 +114,8 @@ func sumOf(lines []byte) string {
 	return hex.EncodeToString(h[:8])
 }
 
-// opLeaf parses an op line of the stored key, and returns the parts of its leaf
-// that follow from it: all but seq and created.
+// opLeaf parses an op line of the stored key, nil for any, and returns the parts
+// of its leaf that follow from it: all but seq and created.
 func opLeaf(line, stored []byte) (record.Op, state.Leaf, error) {
 	op, err := record.ParseOp(line)
 	if err != nil {
@@ -130,11 +124,12 @@ func opLeaf(line, stored []byte) (record.Op, state.Leaf, error) {
 	if op.Kind != record.OpPut && op.Kind != record.OpDelete {
 		return op, state.Leaf{}, fmt.Errorf("op line: neither put nor delete")
 	}
-	if have := op.StoredKey(); !bytes.Equal(have, stored) {
+	have := op.StoredKey()
+	if stored != nil && !bytes.Equal(have, stored) {
 		return op, state.Leaf{}, fmt.Errorf("op line: it is of %s, the subject is %s",
 			record.FormatSubject(op.Space, op.Key), record.FormatSubject(stored[0], stored[1:]))
 	}
-	return op, state.Leaf{Key: bytes.Clone(stored), Digest: record.OpDigest(line), N: op.N, Live: op.Kind == record.OpPut}, nil
+	return op, state.Leaf{Key: have, Digest: record.OpDigest(line), N: op.N, Live: op.Kind == record.OpPut}, nil
 }
 
 // parseKeyProof parses a key proof. What it accepts, Encode spells the same way.
@@ -161,18 +156,14 @@ func parseKeyProof(file []byte) (KeyProof, error) {
 	if found := p.claim(); claim != found {
 		return p, r.fail("claim %s, but what follows says %s", claim, found)
 	}
-	if p.Commit, ok = r.field("commit "); !ok {
-		return p, r.fail("behind it: wanted `commit {…}`")
+	var next []byte
+	if p.Commit, next, err = r.commits(file); err != nil {
+		return p, err
 	}
-	covered := file[:len(file)-len(r.rest)]
-	sum, ok := r.field("sum ")
-	if !ok {
-		return p, r.fail("behind it: wanted `sum <16 hex digits>`")
+	if next != nil {
+		return p, r.fail("`next` in a claim about now")
 	}
-	if want := sumOf(covered); string(sum) != want {
-		return p, r.fail("sum %s, but that of the lines above is %s: the file was changed on the way", clip(sum), want)
-	}
-	if p.Path, p.Checkpoint, err = r.tail(); err != nil {
+	if p.Path, p.Checkpoint, err = r.tail(maxSiblings); err != nil {
 		return p, err
 	}
 	// No part above may be lenient: whatever it is, there is one spelling.
@@ -185,17 +176,17 @@ func parseKeyProof(file []byte) (KeyProof, error) {
 func (r *lineReader) claim() (string, error) {
 	word, ok := r.field("claim ")
 	if !ok {
-		return "", r.fail("behind it: wanted `claim present` or `claim absent`")
+		return "", r.fail("behind it: wanted `claim` and what is claimed")
 	}
 	switch string(word) {
-	case claimPresent, claimAbsent:
+	case claimPresent, claimAbsent, claimList, claimCount:
 		return string(word), nil
 	}
 	notWord := func(c rune) bool { return (c < 'a' || c > 'z') && c != '-' }
 	if len(word) == 0 || bytes.IndexFunc(word, notWord) >= 0 {
-		return "", r.fail("claim %s, wanted present or absent", clip(word))
+		return "", r.fail("claim %s, wanted one word", clip(word))
 	}
-	return "", fmt.Errorf("%w: claim %s, known are present and absent", ErrUnknownVersion, clip(word))
+	return "", fmt.Errorf("%w: claim %s, known are present, absent, list and count", ErrUnknownVersion, clip(word))
 }
 
 // claim says what the parts claim.
@@ -217,13 +208,9 @@ func (p *KeyProof) parseState(r *lineReader) error {
 		}
 		p.Op, leaf = line, &l
 	} else if text, ok := r.field("leaf "); ok {
-		raw, ok := decodeB64(text)
-		if !ok {
-			return r.fail("`leaf` is not canonical base64")
-		}
-		l, err := state.ParseLeaf(raw)
+		l, err := r.leaf(text)
 		if err != nil {
-			return r.fail("%s", err)
+			return err
 		}
 		if bytes.Equal(l.Key, stored) {
 			return r.fail("`leaf` has the subject's key, for which `op` stands")
@@ -244,18 +231,38 @@ func (p *KeyProof) parseState(r *lineReader) error {
 			return r.fail("%s", err)
 		}
 	}
+	var err error
+	p.State.Spaces, err = r.spaces()
+	return err
+}
+
+// leaf reads what stands behind `leaf `.
+func (r *lineReader) leaf(text []byte) (state.Leaf, error) {
+	raw, ok := decodeB64(text)
+	if !ok {
+		return state.Leaf{}, r.fail("`leaf` is not canonical base64")
+	}
+	l, err := state.ParseLeaf(raw)
+	if err != nil {
+		return state.Leaf{}, r.fail("%s", err)
+	}
+	return l, nil
+}
+
+// spaces takes the lines of spaces.
+func (r *lineReader) spaces() (spaces []state.SpaceLine, err error) {
 	for {
 		line, ok := r.field("space ")
 		if !ok {
-			return nil
+			return spaces, nil
 		}
 		s, err := state.ParseSpaceLine(line)
 		if err != nil {
-			return r.fail("%s", err)
+			return nil, r.fail("%s", err)
 		}
-		if n := len(p.State.Spaces); n > 0 && p.State.Spaces[n-1].Space >= s.Space {
-			return r.fail("space %02x behind space %02x", s.Space, p.State.Spaces[n-1].Space)
+		if n := len(spaces); n > 0 && spaces[n-1].Space >= s.Space {
+			return nil, r.fail("space %02x behind space %02x", s.Space, spaces[n-1].Space)
 		}
-		p.State.Spaces = append(p.State.Spaces, s)
+		spaces = append(spaces, s)
 	}
 }

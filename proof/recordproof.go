@@ -10,8 +10,12 @@ import (
 	"graven/record"
 )
 
-// MaxFile is the greatest length of a proof file in bytes.
-const MaxFile = 1 << 20
+// MaxFile is the greatest length of a proof file in bytes; one of a record or of
+// a single key has at most maxKeyFile.
+const (
+	MaxFile    = 64 << 20
+	maxKeyFile = 1 << 20
+)
 
 // First lines of the two kinds of proof file.
 const (
@@ -83,7 +87,7 @@ func parseRecordProof(file []byte) (recordProof, error) {
 		return p, r.fail("index %s, wanted a decimal number", clip(index))
 	}
 	var err error
-	p.path, p.checkpoint, err = r.tail()
+	p.path, p.checkpoint, err = r.tail(maxSiblings)
 	return p, err
 }
 
@@ -119,8 +123,9 @@ func (r *lineReader) field(name string) ([]byte, bool) {
 	return line[len(name):], true
 }
 
-// tail takes the siblings, the empty line, and the checkpoint behind it.
-func (r *lineReader) tail() (path []merkle.Hash, checkpoint []byte, err error) {
+// tail takes at most so many siblings, the empty line, and the checkpoint behind
+// it.
+func (r *lineReader) tail(most int) (path []merkle.Hash, checkpoint []byte, err error) {
 	for {
 		line, rest, ok := cutLine(r.rest)
 		r.rest, r.line = rest, r.line+1
@@ -129,8 +134,8 @@ func (r *lineReader) tail() (path []merkle.Hash, checkpoint []byte, err error) {
 			return nil, nil, r.fail("the file ends before the empty line and the checkpoint")
 		case len(line) == 0:
 			return path, r.rest, nil
-		case len(path) == maxSiblings:
-			return nil, nil, r.fail("more than %d siblings", maxSiblings)
+		case len(path) == most:
+			return nil, nil, r.fail("more than %d siblings", most)
 		}
 		h, err := merkle.ParseHash(string(line))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,10 +23,12 @@ type Result struct {
 	checkpoint Checkpoint
 	commit     Commit
 	hasCommit  bool
-	unknown    int // signatures of keys that the verifier does not know
+	past       bool // commit is not that of now
+	unknown    int  // signatures of keys that the verifier does not know
 }
 
-// Claim is what was proven: a RecordProven, a Present or an Absent.
+// Claim is what was proven: a RecordProven, a Present, an Absent, a Listed or a
+// Counted.
 type Claim interface{ isClaim() }
 
 // RecordProven: the log has this record at this place.
@@ -71,9 +74,28 @@ type Absent struct {
 	Op              []byte
 }
 
+// Listed: these are all keys of a range that have a value at the commit.
+type Listed struct {
+	// Subject names the range. More: its limit was reached, and nothing is said
+	// about the keys behind the last entry.
+	Subject record.RangeSubject
+	More    bool
+	// Entries are in the direction that the subject asks for.
+	Entries []Present
+}
+
+// Counted: so many keys of a range have a value at the commit. Counts of whole
+// subtrees are what the log says of them: true if a replay finds them so.
+type Counted struct {
+	Subject record.RangeSubject
+	Live    uint64
+}
+
 func (RecordProven) isClaim() {}
 func (Present) isClaim()      {}
 func (Absent) isClaim()       {}
+func (Listed) isClaim()       {}
+func (Counted) isClaim()      {}
 
 // Commit is the commit under whose state a key claim was proven: the last record
 // that the checkpoint covers.
@@ -104,8 +126,10 @@ func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
 //	colours/red        a user's key that is UTF-8
 //	b64:/wA=           a user's key that is not
 //	space:01:t/1       a key of another space, two hex digits
+//	list:{"prefix":"a/"}   keys of a range, see record.RangeSubject
+//	count:{}               their number
 //
-// A key that itself begins with record:, b64: or space: is written in base64. Keys
+// A key that itself begins with one of these words is written in base64. Keys
 // may hold control characters; quote the text before it reaches a terminal.
 func (r *Result) Subject() string {
 	switch c := r.claim.(type) {
@@ -115,13 +139,22 @@ func (r *Result) Subject() string {
 		return keySubject(c.Space, c.Key)
 	case Absent:
 		return keySubject(c.Space, c.Key)
+	case Listed:
+		return "list:" + c.Subject.Format()
+	case Counted:
+		return "count:" + c.Subject.Format()
 	}
 	return ""
 }
 
+// SubjectWords are what subjects begin with that are not keys of users as they
+// stand. A key that begins with one is written in base64.
+var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:"}
+
 func keySubject(space byte, key []byte) string {
 	text := string(key)
-	if !utf8.Valid(key) || strings.HasPrefix(text, "record:") || strings.HasPrefix(text, "b64:") || strings.HasPrefix(text, "space:") {
+	special := func(word string) bool { return strings.HasPrefix(text, word) }
+	if !utf8.Valid(key) || slices.ContainsFunc(SubjectWords, special) {
 		text = "b64:" + b64.EncodeToString(key)
 	}
 	if space != record.SpaceUser {
@@ -190,6 +223,17 @@ func (r *Result) Describe() []string {
 		} else {
 			say("Key %q in the log %q has no value and never had one.", r.Subject(), c.Origin)
 		}
+	case Listed:
+		say("These are all keys of %s in the log %q that have a value: %d.", claim.Subject.Format(), c.Origin, len(claim.Entries))
+		if claim.More {
+			say("The limit was reached: nothing is said about the keys behind the last one.")
+		}
+		for _, e := range claim.Entries {
+			say("%q: %d bytes, %s, version %d, record %d", keySubject(e.Space, e.Key), e.Size, e.Value, e.N, e.Seq)
+		}
+	case Counted:
+		say("%d keys of %s in the log %q have a value.", claim.Live, claim.Subject.Format(), c.Origin)
+		say("Counts of whole subtrees are the log's own: they are true if a replay finds them so.")
 	}
 	say("The log's key has signed this: size %d, root %s.", c.Size, c.Root)
 	if r.unknown > 0 {
@@ -197,6 +241,9 @@ func (r *Result) Describe() []string {
 	}
 	if r.hasCommit {
 		say("The state is that of commit %d in epoch %d, made at %s by the log's own clock.", r.commit.Height, r.commit.Epoch, r.commit.Time.UTC().Format(time.RFC3339Nano))
+		if r.past {
+			say("The claim is about the past: records behind it may have changed everything.")
+		}
 		say("Not proven: that no newer checkpoint exists, that others were shown the same log, and that the log computed its state rightly (an auditor's replay shows that).")
 	} else {
 		say("Not proven: what later records say, that others were shown the same log, and that what the record says is true.")

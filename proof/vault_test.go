@@ -23,6 +23,7 @@ type vault struct {
 	leaves  []merkle.Hash
 	state   state.Map
 	ops     map[string][]version // by stored key
+	states  map[uint64]state.Map // by seq of their commit
 	commits uint64
 	last    merkle.Hash // leaf hash of the last commit
 	group   int         // records before this group
@@ -38,7 +39,7 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 func newVault(t testing.TB, origin, material string) *vault {
 	t.Helper()
 	keys := testKeys(t, origin, material)
-	v := &vault{t: t, origin: origin, keys: keys, signer: mustSigner(t, keys.Log.SKey), ops: map[string][]version{}}
+	v := &vault{t: t, origin: origin, keys: keys, signer: mustSigner(t, keys.Log.SKey), ops: map[string][]version{}, states: map[uint64]state.Map{}}
 	g := record.DefaultGenesis()
 	sum := sha256.Sum256([]byte(material))
 	copy(g.Vault[:], sum[:])
@@ -129,6 +130,7 @@ func (v *vault) commitBody() *record.Commit {
 }
 
 func (v *vault) endGroup() {
+	v.states[uint64(len(v.lines))-1] = v.state
 	v.commits, v.group = v.commits+1, len(v.lines)
 	v.last = v.leaves[len(v.leaves)-1]
 }

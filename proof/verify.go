@@ -58,11 +58,34 @@ func (v *Verifier) Verify(file []byte) (*Result, error) {
 	first, _, _ := cutLine(file)
 	switch string(first) {
 	case recordHeader:
+		if len(file) > maxKeyFile {
+			return nil, fmt.Errorf("%w proof file: %d bytes, wanted at most %d of a record", ErrFormat, len(file), maxKeyFile)
+		}
 		return v.verifyRecord(bytes.Clone(file))
 	case keyHeader:
-		return v.verifyKey(bytes.Clone(file))
+		return v.verifyClaim(bytes.Clone(file))
 	}
 	return nil, headerError(first)
+}
+
+// verifyClaim verifies a file of Graven's own format by what it claims.
+func (v *Verifier) verifyClaim(file []byte) (*Result, error) {
+	r := lineReader{rest: file}
+	if err := r.header(keyHeader); err != nil {
+		return nil, err
+	}
+	claim, err := r.claim()
+	if err != nil {
+		return nil, err
+	}
+	switch claim {
+	case claimList, claimCount:
+		return v.verifyRange(file)
+	}
+	if len(file) > maxKeyFile {
+		return nil, fmt.Errorf("%w proof file: %d bytes, wanted at most %d of a single key", ErrFormat, len(file), maxKeyFile)
+	}
+	return v.verifyKey(file)
 }
 
 // headerError tells another version of a known format from what is no proof.
@@ -208,11 +231,16 @@ func (p KeyProof) prove(commit Commit) (Claim, error) {
 			Deleted: true, Seq: res.Leaf.Seq, N: res.Leaf.N, Created: res.Leaf.Created, Op: p.Op,
 		}, nil
 	}
+	return present(&op, *res.Leaf, p.Op), nil
+}
+
+// present is what an op line and its leaf say of a key that has a value.
+func present(op *record.Op, l state.Leaf, line []byte) Present {
 	return Present{
-		Space: p.Space, Key: p.Key,
+		Space: op.Space, Key: op.Key,
 		Value: op.Value, Size: op.Size, Type: op.Type, Enc: op.Enc,
-		Seq: res.Leaf.Seq, N: res.Leaf.N, Created: res.Leaf.Created, Op: p.Op,
-	}, nil
+		Seq: l.Seq, N: l.N, Created: l.Created, Op: line,
+	}
 }
 
 // checkLinks refuses an op whose links to the versions before it contradict its

@@ -24,6 +24,30 @@ func (r Range) outside(lo, hi []byte) bool {
 		hi != nil && bytes.Compare(hi, r.From) <= 0
 }
 
+// Under is the range of the stored keys that begin with prefix, which holds at
+// least the space byte.
+func Under(prefix []byte) Range {
+	r := Range{From: prefix}
+	for i := len(prefix) - 1; i > 0; i-- {
+		if prefix[i] != 0xFF {
+			r.To = append(bytes.Clone(prefix[:i]), prefix[i]+1)
+			break
+		}
+	}
+	return r
+}
+
+// And is the range of the keys that lie in both.
+func (r Range) And(o Range) Range {
+	if bytes.Compare(o.From, r.From) > 0 {
+		r.From = o.From
+	}
+	if r.To == nil || o.To != nil && bytes.Compare(o.To, r.To) < 0 {
+		r.To = o.To
+	}
+	return r
+}
+
 // covers reports whether every key of the interval [lo, hi) lies in the range.
 func (r Range) covers(lo, hi []byte) bool {
 	return bytes.Compare(lo, r.From) >= 0 && (r.To == nil || hi != nil && bytes.Compare(hi, r.To) <= 0)
@@ -65,8 +89,8 @@ type RangeProof struct {
 	// Tree says how they hang together:
 	//
 	//	part  = leaf | inner
-	//	leaf  = 00                            the next of Leaves; of a live one in the range follow
-	//	        seq (varint) │ created (varint, not of version 1)
+	//	leaf  = 00                            the next of Leaves; with the aim All there follow of
+	//	        seq (varint) │ created (varint, not of version 1)       a live one in the range
 	//	inner = 01 part part route?           both children open
 	//	        02 closed part route?         the left one closed
 	//	        03 part closed route?         the right one closed
@@ -123,7 +147,7 @@ func (p *rangeProver) part(n node, lo, hi []byte) (first, last []byte) {
 		l := t.export()
 		p.leaves = append(p.leaves, l)
 		p.tree = append(p.tree, partLeaf)
-		if l.Live && p.r.Holds(l.Key) {
+		if p.aim == All && l.Live && p.r.Holds(l.Key) {
 			p.tree = binary.AppendUvarint(p.tree, l.Seq)
 			if l.N > 1 {
 				p.tree = binary.AppendUvarint(p.tree, l.Created)

@@ -18,8 +18,8 @@ type RangeResult struct {
 
 // Verify reports what the proof shows about a range under a state root. It
 // trusts nothing in the proof, and refuses what is missing, surplus, out of
-// place, or open where it should be closed. Of a live leaf in the range seq and
-// created stand in Tree, and those in Leaves do not count. The error wraps
+// place, or open where it should be closed. With the aim All seq and created of a
+// live leaf in the range stand in Tree, and those in Leaves do not count. The error wraps
 // [ErrProof], [ErrSyntax] or [ErrLeaf]. Time and memory are proportional to the
 // proof.
 func (p RangeProof) Verify(r Range, aim Aim, root merkle.Hash) (RangeResult, error) {
@@ -146,7 +146,7 @@ func (v *rangeVerifier) leaf() *rangePart {
 	}
 	l := v.leaves[0]
 	v.leaves = v.leaves[1:]
-	if l.Live && v.r.Holds(l.Key) {
+	if v.aim == All && l.Live && v.r.Holds(l.Key) {
 		l.Seq = v.read.varint("seq", MaxInt)
 		if l.Created = l.Seq; l.N > 1 {
 			l.Created = v.read.varint("created", MaxInt)
