@@ -71,7 +71,7 @@ func (r *Report) Damaged() bool {
 // documents, which are derived.
 func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report, error) {
 	s.mu.Lock()
-	closed := s.closed
+	closed, alone := s.closed, s.lock != nil
 	s.mu.Unlock()
 	if closed {
 		return nil, ErrClosed
@@ -80,10 +80,16 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		return nil, err
 	}
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit}
-	if s.lock == nil || s.opts.ReadOnly || !c.openFirst(s, name) {
-		c.lookOnly(s.lock != nil)
+	if !alone || s.opts.ReadOnly || !c.openFirst(s, name) {
+		c.lookOnly(alone)
 	}
-	return c.report, c.run()
+	err := c.run()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed // what it found may only be that
+	}
+	return c.report, err
 }
 
 // lookOnly prepares a check that changes nothing. alone says that no other

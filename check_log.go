@@ -56,6 +56,9 @@ func (c *checker) checkLog() error {
 		if e.Name == "current" {
 			continue
 		}
+		if c.reached() {
+			break
+		}
 		first, ok := journal.ParseName(e.Name)
 		if !ok || !e.Regular {
 			c.find("log/"+e.Name, -1, "it is no log file")
@@ -92,7 +95,7 @@ func (l *logChecker) file(name string, first uint64) error {
 		return err
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, size), record.MaxLine+1)
-	for off := int64(0); ; {
+	for off := int64(0); !l.reached(); {
 		line, err := r.ReadSlice('\n')
 		switch {
 		case errors.Is(err, io.EOF):
@@ -109,16 +112,17 @@ func (l *logChecker) file(name string, first uint64) error {
 			l.lost = true
 			return nil
 		}
-		if uint64(len(l.places)) >= l.limit {
-			return nil
-		}
 		l.line(line, journal.Pos{File: first, Offset: off})
 		off += int64(len(line))
 		if err := l.read(int64(len(line))); err != nil {
 			return err
 		}
 	}
+	return nil
 }
+
+// reached reports whether all records were read that can no longer change.
+func (c *checker) reached() bool { return uint64(len(c.places)) >= c.limit }
 
 // line takes one line, with its line feed.
 func (l *logChecker) line(text []byte, at journal.Pos) {

@@ -44,6 +44,9 @@ func (c *checker) checkTiles() error {
 	// A tile is mended only from a log that is whole: against a damaged one it is
 	// a witness.
 	err = tiles.Check(leaves, mend, func(f tilestore.Finding) {
+		if f.Kind == tilestore.Beyond && c.live == nil && c.limit != noLimit {
+			return // of records that were not looked at
+		}
 		what := f.Err.Error()
 		if f.Failed != nil {
 			what += "; it could not be mended: " + f.Failed.Error()
@@ -125,6 +128,10 @@ func (c *checker) checkBlocks() error {
 	if err := v.blocks.LoadFound(); err != nil {
 		c.find("blocks/open", -1, "%v", err)
 	}
+	v.blocks.CheckNames(damage, c.checkUnnamed)
+	// The record of a sealed block may lie behind those that are looked at, or be
+	// the one that is damaged.
+	v.blocks.LoadUnnamed()
 	c.checkState(v)
 	for _, b := range v.blocks.OpenBlocks() {
 		c.report.Blocks++
@@ -132,7 +139,7 @@ func (c *checker) checkBlocks() error {
 			continue
 		}
 		info, err := c.dir.Stat(fmt.Sprintf("blocks/open/%s-%08d.blk", b.Class, b.Number))
-		if c.live != nil && errors.Is(err, fs.ErrNotExist) {
+		if c.limit != noLimit && errors.Is(err, fs.ErrNotExist) {
 			continue // it was sealed meanwhile, and verified for that
 		}
 		v.blocks.CheckOpen(b.Class, b.Number, b.Count, damage)
@@ -143,18 +150,8 @@ func (c *checker) checkBlocks() error {
 	if !c.opts.Quick {
 		v.blocks.CheckHealed(damage)
 	}
-	unnamed := 0
-	v.blocks.CheckNames(damage, func(id record.ID) {
-		unnamed++
-		c.checkUnnamed(id)
-	})
-	if missing := v.audit.missing; c.broken != noLimit && unnamed > 0 && len(missing) > 0 {
-		// The damaged record may be the one that names the block.
-		c.find("blocks", -1, "%d artifacts are in no block that a readable record names, and %d sealed blocks are named by none: mend the log first", len(missing), unnamed)
-	} else {
-		for _, err := range missing {
-			c.find("", -1, "%v", err)
-		}
+	for _, err := range v.audit.missing {
+		c.find("", -1, "%v", err)
 	}
 	artifacts, _ := v.blocks.Stats()
 	c.report.Artifacts = artifacts
@@ -192,6 +189,9 @@ func (r reading) Write(p []byte) (int, error) { return len(p), r.c.read(int64(le
 // checkUnnamed verifies a sealed block that no record names yet: its name is
 // its hash.
 func (c *checker) checkUnnamed(id record.ID) {
+	if c.opts.Quick {
+		return
+	}
 	name := "blocks/sealed/" + id.Hex()[:2] + "/" + id.Hex() + ".blk"
 	f, err := c.dir.Open(name)
 	if err != nil {

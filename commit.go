@@ -2,6 +2,7 @@ package graven
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -73,7 +74,9 @@ func (r *request) claim() bool {
 }
 
 func (r *request) answer(receipt *Receipt, err error) {
-	r.contents.release(err == nil)
+	// Of a poisoned vault nobody knows whether the group was durable: its values
+	// stay, and the next open sweeps away what no record names.
+	r.contents.release(err == nil || errors.Is(err, ErrPoisoned))
 	r.done <- requestDone{receipt, err}
 }
 

@@ -438,3 +438,67 @@ func TestCrashesInRecovery(t *testing.T) {
 		t.Errorf("%d states are too few; wanted %d", second, least)
 	}
 }
+
+// TestKillsThenPowerCuts kills the process at every call that changes something,
+// lets a second one recover and commit, and cuts the power at every moment of
+// that: what the second reads may be what the first had not synced.
+func TestKillsThenPowerCuts(t *testing.T) {
+	count := fsx.Fault(fsx.NewMem(), func(fsx.Call) error { return nil })
+	live(count)
+	perPrefix := 3
+	if testing.Short() {
+		perPrefix = 1
+	}
+	kills, states, failures := 0, 0, 0
+	for n := range count.Calls() {
+		mem := fsx.NewMem()
+		mem.Record()
+		changes, dead := false, false
+		acks, _ := live(fsx.Fault(&watched{Disk: mem, mem: mem, lie: func(string, string) bool { return false }}, func(c fsx.Call) error {
+			if c.N == n {
+				changes, dead = c.Mutates() || c.Op == "sync" || c.Op == "syncdir", true
+			}
+			if dead {
+				return fsx.ErrIO
+			}
+			return nil
+		}))
+		mem.Kill()
+		if !changes || len(acks) == 0 {
+			continue
+		}
+		kills++
+		from := len(mem.Ops())
+		if err := secondLife(mem); err != nil {
+			t.Fatalf("killed at call %d: %v", n, err)
+		}
+		for state := range mem.CrashStates(fsx.CrashOptions{MaxPerPrefix: perPrefix, Seed: uint64(n), From: from}) {
+			states++
+			if err := rises(state.Disk, acks); err != nil {
+				if failures++; failures < 5 {
+					t.Errorf("killed at call %d, power cut after operation %d (%s): %v", n, state.Prefix, state.Desc, err)
+				}
+			}
+		}
+	}
+	t.Logf("%d kills, %d power cuts behind them, %d failures", kills, states, failures)
+	if kills < 100 || states < 1000 {
+		t.Errorf("only %d kills and %d power cuts", kills, states)
+	}
+}
+
+// secondLife opens what another process left, commits, and settles.
+func secondLife(mem *fsx.Mem) error {
+	store, err := Open(context.Background(), scriptHost(mem, 7), scriptOptions())
+	if err != nil {
+		return err
+	}
+	v, err := store.Vault(context.Background(), "main")
+	if err != nil {
+		return err
+	}
+	if _, err := commitGroup(v, put("second", "life")); err != nil {
+		return err
+	}
+	return v.settle()
+}

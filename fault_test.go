@@ -60,12 +60,19 @@ func live(d fsx.Disk) (acks []any, errs []error) {
 	step(plain(put("a", "first")))
 	step(plain(wide("w", 6)))
 	errs = append(errs, v.settle())
-	step(func() (*Tx, error) {
-		c, err := v.Stage(ctx, strings.NewReader(strings.Repeat("0123456789", 25)))
-		tx := &Tx{}
-		tx.Put([]byte("big"), c, PutOptions{})
-		return tx, err
-	})
+	for _, value := range []string{"0123456789", "9876543210"} {
+		before := len(errs)
+		var c Content
+		step(func() (tx *Tx, err error) {
+			c, err = v.Stage(ctx, strings.NewReader(strings.Repeat(value, 25)))
+			tx = &Tx{}
+			tx.Put([]byte("big"), c, PutOptions{})
+			return tx, err
+		})
+		if len(errs) > before {
+			c.Discard() // as callers do
+		}
+	}
 	for i := range 8 {
 		step(plain(put(fmt.Sprint("fill", i), value+fmt.Sprint(i))))
 	}
@@ -112,6 +119,10 @@ func TestEveryCallFails(t *testing.T) {
 				mem.Kill()
 				if err := rises(mem, acks); err != nil {
 					t.Errorf("%s: %v", name, err)
+				} else if len(acks) > 0 && i == 0 {
+					if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+						t.Errorf("%s: check finds %v", name, r.Findings)
+					}
 				}
 			}
 		}
@@ -119,6 +130,41 @@ func TestEveryCallFails(t *testing.T) {
 	t.Logf("%d calls, %d runs, %d errors", calls, runs, refused)
 	if refused < runs {
 		t.Errorf("%d runs met only %d errors", runs, refused)
+	}
+}
+
+// TestEveryCallOfARecoveryFails lets each call of the open after a kill fail,
+// in a vault whose last group only the WAL holds.
+func TestEveryCallOfARecoveryFails(t *testing.T) {
+	mem := fsx.NewMem()
+	acks, _ := live(mem)
+	s := &script{t: t, host: scriptHost(mem, 5)}
+	s.reopen()
+	s.group(put("only", "in the WAL"))
+	mem.Kill()
+	open := func(d fsx.Disk) error {
+		store, err := Open(context.Background(), scriptHost(d, 6), scriptOptions())
+		if err != nil {
+			return err
+		}
+		_, err = store.Vault(context.Background(), "main")
+		return errors.Join(err, store.Close())
+	}
+	counting := fsx.Fault(mem.Clone(), func(fsx.Call) error { return nil })
+	if err := open(counting); err != nil {
+		t.Fatal(err)
+	}
+	for n := range counting.Calls() {
+		for _, onwards := range []bool{false, true} {
+			disk := mem.Clone()
+			if err := open(fsx.Fault(disk, fsx.FailCall(n, fsx.ErrIO, onwards))); err != nil && !isTyped(err) {
+				t.Errorf("call %d, onwards %v: %v", n, onwards, err)
+			}
+			disk.Kill()
+			if err := rises(disk, acks); err != nil {
+				t.Errorf("call %d, onwards %v: %v", n, onwards, err)
+			}
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -544,11 +545,13 @@ func refused(t *testing.T, disk *fsx.Mem, what string) {
 	if !checkAll(t, disk, false).Damaged() {
 		t.Errorf("%s: check finds nothing", what)
 	}
-	now := filesOf(t, disk)
-	for name, content := range was {
-		if now[name] != content {
-			t.Errorf("%s: %s was changed", what, name)
+	if now := filesOf(t, disk); !maps.Equal(now, was) {
+		for name := range now {
+			if now[name] != was[name] {
+				t.Errorf("%s: %s was changed", what, name)
+			}
 		}
+		t.Errorf("%s: %d files, before %d", what, len(now), len(was))
 	}
 }
 
@@ -682,5 +685,119 @@ func TestLogFilesEndWhereTheyMust(t *testing.T) {
 	r := checkAll(t, mem, true)
 	if len(r.Findings) != 1 || r.Findings[0].Offset != int64(at) {
 		t.Errorf("check finds %v, wanted one at offset %d", r.Findings, at)
+	}
+}
+
+// TestCheckBesideAWriter checks at every crash state of a vault's life without
+// the right to write, and beside its writer: honest states are no damage.
+func TestCheckBesideAWriter(t *testing.T) {
+	mem := fsx.NewMem()
+	story(t, mem, &watched{Disk: mem, mem: mem}, nil)
+	perPrefix := 2
+	if testing.Short() {
+		perPrefix = 1
+	}
+	states := 0
+	for state := range mem.CrashStates(fsx.CrashOptions{MaxPerPrefix: perPrefix, Seed: 5}) {
+		if !slices.ContainsFunc(state.Events, func(e any) bool { _, born := e.(created); return born }) {
+			continue
+		}
+		states++
+		if r := checkAll(t, fsx.ReadOnly(state.Disk), true); len(r.Findings) > 0 {
+			t.Fatalf("operation %d (%s): %v", state.Prefix, state.Desc, r.Findings)
+		}
+	}
+	if states < 300 {
+		t.Errorf("only %d states", states)
+	}
+	mem = fsx.NewMem()
+	s := newScript(t, mem, small)
+	for i := range 150 {
+		s.group(put(fmt.Sprint("k", i), strings.Repeat("v", 30)+fmt.Sprint(i)))
+		step := [](func() error){s.vault.syncLog, s.vault.flushTiles, s.vault.sealFull, s.vault.settle}[i%4]
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 > 0 {
+			continue
+		}
+		for _, readOnly := range []bool{true, false} {
+			store := s.store
+			if readOnly {
+				var err error
+				o := scriptOptions()
+				o.ReadOnly = true
+				if store, err = Open(context.Background(), scriptHost(mem, 4), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := store.Check(context.Background(), "main", CheckOptions{})
+			if err != nil || len(r.Findings) > 0 {
+				t.Fatalf("step %d, beside %v: %v, %v", i, readOnly, r, err)
+			}
+			if readOnly {
+				_ = store.Close()
+			}
+		}
+	}
+	s.close()
+}
+
+// TestCheckWhileSealing checks a vault whose blocks are sealed and dropped while
+// the check is under way, after it has chosen how far to look.
+func TestCheckWhileSealing(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	for i := range 100 {
+		s.group(put(fmt.Sprint("k", i), strings.Repeat("v", 30)+fmt.Sprint(i)))
+	}
+	n := 0
+	r, err := s.store.Check(context.Background(), "main", CheckOptions{Progress: func(_, _ int64) {
+		if n++; n == 50 { // the log is being read
+			for i := range 60 {
+				s.group(put(fmt.Sprint("later", i), strings.Repeat("w", 30)+fmt.Sprint(i)))
+				if err := s.vault.settle(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}})
+	if err != nil || len(r.Findings) > 0 {
+		t.Errorf("%v, %v", r, err)
+	}
+	s.close()
+}
+
+// TestStaleMarkForReaders puts log and mark of an earlier clean end back after a
+// kill: the write-ahead log knows better, and a reader must not miss it.
+func TestStaleMarkForReaders(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.group(put("a", "1"))
+	s.close()
+	old := mem.Clone()
+	s.reopen()
+	s.group(put("a", "2"))
+	mem.Kill()
+	for _, name := range append(walk(t, old, "vaults/main/log"), markFile) {
+		copyFile(t, old, mem, name)
+	}
+	for _, disk := range []fsx.Disk{fsx.ReadOnly(mem), mem} {
+		o := scriptOptions()
+		o.ReadOnly = true
+		store, err := Open(context.Background(), scriptHost(disk, 2), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := store.Vault(context.Background(), "main")
+		if err == nil {
+			e, err := v.View().Get([]byte("a"))
+			if err != nil || e.N != 2 {
+				t.Errorf("version %d is served, %v", e.N, err)
+			}
+		} else if !errors.Is(err, ErrDamaged) {
+			t.Error(err)
+		}
+		_ = store.Close()
 	}
 }

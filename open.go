@@ -54,7 +54,8 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 // writing, which recovers it, and closed.
 func (s *Store) recoverFirst(ctx context.Context, name string, dir fsx.Dir) error {
 	keyThere, err := dir.Exists(logPub)
-	if n, clean := readClean(dir); clean && checkpointSize(dir) == n && keyThere && err == nil {
+	v := &Vault{dir: dir, host: s.host, opts: s.opts}
+	if n, clean := readClean(dir); clean && checkpointSize(dir) == n && keyThere && err == nil && v.walWithin(n) == nil {
 		return nil
 	}
 	if err := s.lock.Close(); err != nil {
@@ -152,7 +153,7 @@ func (v *Vault) openReading(alone bool) error {
 	// After a clean end nothing may stand behind the checkpoint, or it is an older one.
 	limit, until := head.Size, head.Size
 	if n, clean := readClean(v.dir); alone && clean {
-		if err := agree(n, head); err != nil {
+		if err := errors.Join(agree(n, head), v.walWithin(n)); err != nil {
 			return err
 		}
 		until = noLimit
@@ -180,6 +181,26 @@ func (v *Vault) openReading(alone bool) error {
 		vault: v, head: head, note: note, commit: s.commit, pos: head.Size - 1, state: v.tip.state,
 		tree: v.tiles.Snapshot(), height: s.height, epoch: s.epoch, newest: true,
 	})
+	return nil
+}
+
+// walWithin refuses a mark of a clean end behind which the WAL holds groups: it
+// is an older one. A WAL that cannot be read says nothing.
+func (v *Vault) walWithin(mark uint64) error {
+	if v.genesis == nil {
+		var err error
+		if v.genesis, err = readGenesis(v.dir); err != nil {
+			return err
+		}
+	}
+	if err := v.openWAL(); err != nil {
+		return nil
+	}
+	held, err := v.survey()
+	err = errors.Join(err, v.wal.Close())
+	if v.wal = nil; err == nil && held.next > mark {
+		return fmt.Errorf("%w: meta/host/clean says size %d, but the write-ahead log holds records up to %d; a command that writes brings them back", ErrDamaged, mark, held.next)
+	}
 	return nil
 }
 
@@ -226,7 +247,7 @@ func (v *Vault) openWriting() error {
 	if err != nil {
 		return err
 	}
-	// Before blocks are cut, tiles trimmed or uploads swept away: log and WAL
+	// Before blocks are cut or uploads swept away: log and WAL
 	// apart, which recovery only completes, a vault that is refused or may not be
 	// written is left as it was found.
 	if err := errors.Join(v.wasNoLonger(s), v.coverPublished(s)); err != nil {
@@ -498,6 +519,9 @@ func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 // readCheckpointBy opens the published checkpoint with a key.
 func (v *Vault) readCheckpointBy(vkey string) (proof.Checkpoint, []byte, error) {
 	note, err := v.dir.ReadFile("checkpoint", maxCheckpoint)
+	if errors.Is(err, fs.ErrNotExist) {
+		return proof.Checkpoint{}, nil, fmt.Errorf("the published checkpoint is missing; bring it back, or let a command that writes publish it again: %w", err)
+	}
 	if err != nil {
 		return proof.Checkpoint{}, nil, err
 	}

@@ -25,6 +25,8 @@ type Persist interface {
 	// Append writes a group; Sync makes it durable.
 	Append(g *wal.Group) error
 	Sync() error
+	// Secure makes durable what a process that was killed left behind.
+	Secure() error
 	// Read gives back every whole group in order of height, and says how the log ends.
 	Read(fn func(wal.Group) error) (wal.Report, error)
 	// Reset says that all that was read is synced elsewhere: it may be overwritten.

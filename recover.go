@@ -26,6 +26,10 @@ func (v *Vault) recover() (*scanner, error) {
 	if err := v.openWAL(); err != nil {
 		return nil, err
 	}
+	// Nothing is written from the WAL that a power cut could take out of it again.
+	if err := v.wal.Secure(); err != nil {
+		return nil, err
+	}
 	held, err := v.survey()
 	if err != nil {
 		return nil, v.damaged(err)
@@ -38,7 +42,7 @@ func (v *Vault) recover() (*scanner, error) {
 		v.note("meta/host/clean says size %d, but the write-ahead log holds records up to %d", cleanSize, held.next)
 	case clean && err == nil:
 		return s, endsAt(cleanSize, s, tail)
-	case clean:
+	case s == nil || clean:
 		return nil, err
 	case held.Files == 0:
 		v.walLost = true

@@ -120,6 +120,44 @@ func (s *Store) CheckNames(report func(*Damage), extra func(id record.ID)) {
 	})
 }
 
+// LoadUnnamed registers the artifacts of well-named sealed blocks that are not
+// loaded, by what the files say of themselves. It passes over blocks whose open
+// form is loaded, and files that do not parse: a check names those.
+func (s *Store) LoadUnnamed() {
+	s.CheckNames(func(*Damage) {}, func(id record.ID) {
+		if rec, err := s.describe(id); err == nil {
+			_ = s.LoadSealed(rec)
+		}
+	})
+}
+
+// describe makes the record of a sealed block from its header and trailer.
+func (s *Store) describe(id record.ID) (record.Block, error) {
+	f, err := s.files.openFile(sealedName(id))
+	if err != nil {
+		return record.Block{}, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return record.Block{}, err
+	}
+	h, _, err := readHeader(f, size)
+	if err != nil || size < TrailerSize {
+		return record.Block{}, errors.Join(err, ErrSyntax)
+	}
+	var trailer [TrailerSize]byte
+	if err := readFull(f, trailer[:], size-TrailerSize); err != nil {
+		return record.Block{}, err
+	}
+	_, count, err := ParseTrailer(trailer[:])
+	rec := record.Block{ID: id, Size: uint64(size), Count: count, Class: h.Class}
+	if !h.Chunks {
+		rec.Number = &h.Number
+	}
+	return rec, err
+}
+
 func (s *Store) foreign(name string, report func(*Damage)) {
 	report(&Damage{File: s.files.path(name), What: "file", Wanted: "no such name", Got: ErrForeign.Error()})
 }

@@ -16,7 +16,6 @@ type Behind struct {
 	File   string // relative to the vault's folder
 	Offset int64
 	Bytes  int64
-	Whole  bool // it begins with a whole artifact: of a group that was durable
 }
 
 // CutOpen removes what stands behind the artifacts of each open block, and the
@@ -98,7 +97,7 @@ func (s *Store) cut(b *openBlock, keep func(Behind) error) error {
 		return err
 	}
 	if whole || !spare {
-		if err := keep(Behind{File: s.files.path(name), Offset: b.size, Bytes: size - b.size, Whole: whole}); err != nil {
+		if err := keep(Behind{File: s.files.path(name), Offset: b.size, Bytes: size - b.size}); err != nil {
 			return err
 		}
 	}

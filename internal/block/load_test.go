@@ -55,7 +55,7 @@ func TestLoadOpenCounts(t *testing.T) {
 				kept = fmt.Sprint(b)
 				return nil
 			}))
-			if n < 5 && kept != fmt.Sprint(Behind{openMain0, got.End, int64(len(whole)) - got.End, true}) || n == 5 && kept != "" {
+			if n < 5 && kept != fmt.Sprint(Behind{openMain0, got.End, int64(len(whole)) - got.End}) || n == 5 && kept != "" {
 				t.Fatalf("kept %q", kept)
 			}
 			if exists(t, disk, openMain0) != (n > 0) {
@@ -197,7 +197,7 @@ func TestCutOpenLeavesWhatIsNotOurs(t *testing.T) {
 	}
 }
 
-// A block that was begun by groups that never happened is taken back.
+// A block that was begun by groups that the log does not have is taken back.
 func TestTailGoesBack(t *testing.T) {
 	for _, second := range [][]Artifact{nil, arts("w", 2)} {
 		list := arts("v", 2)

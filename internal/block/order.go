@@ -10,7 +10,7 @@ import (
 
 // Order follows the mentions of a log while it is replayed, and so finds how
 // many artifacts of each open block the log accounts for. What a block holds
-// behind those belongs to groups that never happened.
+// behind those belongs to groups that the log does not have.
 //
 // Load every open block whole before the replay ([Store.LoadFound]), call
 // Mention for each artifact in log order, then Finish.

@@ -160,7 +160,7 @@ type LockedError struct {
 func (e *LockedError) Error() string {
 	owner := e.Owner
 	if owner == "" {
-		owner = "unknown"
+		owner = "one that did not leave its name, as commands that read"
 	}
 	return "lock " + e.Name + ": " + ErrLocked.Error() + ": " + owner
 }

@@ -22,7 +22,7 @@
 //	tail, err := log.ScanUntil(firstGroupOfWAL, check) // builds the table of lines
 //	err = log.Restore(at, lines, records)              // each group of the WAL
 //	log.EndGroup()
-//	junk, err := log.Cut(log.Tail())
+//	n, err := log.Cut(log.Tail())
 //	err = log.Sync()
 //	...
 //	err = log.Append(lines, records) // from now on

@@ -172,18 +172,18 @@ func isRecord(line []byte, seq uint64) bool {
 	return err == nil && r.Seq == seq
 }
 
-// Cut takes away everything behind a position, in a recovery, and returns what
-// was there: the rest of the position's file, then the file that follows, if
-// there is one. That one stays, empty, since its name is that of the next line.
-// The position is the tail or where a line begins; ErrPosition if a whole file
-// would have to go. It is durable after Sync.
-func (l *Log) Cut(at Pos) ([]byte, error) {
+// Cut takes away everything behind a position, in a recovery, and returns how
+// many bytes that were: the rest of the position's file, and the file that
+// follows, if there is one. That one stays, empty, since its name is that of the
+// next line. The position is the tail or where a line begins; ErrPosition if a
+// whole file would have to go. It is durable after Sync.
+func (l *Log) Cut(at Pos) (int64, error) {
 	if err := l.writable(); err != nil {
-		return nil, err
+		return 0, err
 	}
 	seq, err := l.seqAt(at)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	i := l.fileOf(at.File)
 	if i >= 0 && l.files[i].first != at.File {
@@ -191,25 +191,24 @@ func (l *Log) Cut(at Pos) ([]byte, error) {
 	}
 	next, err := l.laterFile(i, seq)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	var cut []byte
+	var cut int64
 	if i >= 0 {
 		if cut, err = l.cutFile(at); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
 	if next {
 		w, size, err := l.openFile(seq, false)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		l.behind = append(l.behind, w)
-		more, err := l.cutWriter(w, 0, size)
-		if err != nil {
-			return nil, err
+		if err := l.cutWriter(w, 0); err != nil {
+			return 0, err
 		}
-		cut = append(cut, more...)
+		cut += size
 	}
 	l.shrink(i, at, seq, next)
 	return cut, nil
@@ -239,29 +238,25 @@ func (l *Log) laterFile(i int, seq uint64) (bool, error) {
 }
 
 // cutFile cuts a file of the table and makes it the active one.
-func (l *Log) cutFile(at Pos) ([]byte, error) {
+func (l *Log) cutFile(at Pos) (int64, error) {
 	info, err := l.dir.Stat(Name(at.File))
 	if err != nil || info.Size == at.Offset {
-		return nil, err
+		return 0, err
 	}
 	w, err := l.enterOld(at)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return l.cutWriter(w, at.Offset, info.Size)
+	return info.Size - at.Offset, l.cutWriter(w, at.Offset)
 }
 
-// cutWriter cuts an open file and returns what was behind the cut.
-func (l *Log) cutWriter(w *writer, off, size int64) ([]byte, error) {
-	cut := make([]byte, max(0, size-off))
-	if err := readFull(w.f, cut, off); err != nil {
-		return nil, err
-	}
+// cutWriter cuts an open file.
+func (l *Log) cutWriter(w *writer, off int64) error {
 	if err := w.f.Truncate(off); err != nil {
-		return nil, l.fail(err)
+		return l.fail(err)
 	}
 	w.end, w.reserved, w.dirty = off, 0, true
-	return cut, nil
+	return nil
 }
 
 // shrink makes the table end at a position of file i; another file may follow,

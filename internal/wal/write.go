@@ -5,8 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 )
+
+// Secure makes durable what the files hold: what a killed process wrote and did
+// not sync can be read, and a power cut would still take it back. Call it before
+// Read if what Read returns is to be written anywhere.
+func (w *WAL) Secure() error {
+	entries, err := w.dir.ReadDir(".")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list %s: %w", w.dir.Path(), err)
+	}
+	for _, e := range entries {
+		if !isFileName(e.Name) || !e.Regular {
+			continue // Read says what is wrong with it
+		}
+		f, err := w.dir.Append(e.Name, false)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return w.fail(err)
+		}
+	}
+	return nil
+}
 
 // Reset makes all files free: call it when all that Read returned is synced
 // elsewhere. The next Append begins a new generation at a file's start.

@@ -246,7 +246,7 @@ func (d *Disk) lockBoth(name string, flag, how int) (*held, error) {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		folder.Close()
 		f.Close()
-		return nil, &fsx.LockedError{Name: name, Owner: "a process whose lock file was removed"}
+		return nil, &fsx.LockedError{Name: name, Owner: "somebody who locks the folder itself (flock, as wrappers of backups do), or whose lock file was removed"}
 	default:
 		folder.Close()
 	}
