@@ -40,7 +40,7 @@ var (
 
 // op returns the op that wrote key i, and its record.
 func (s shape) op(i int, key []byte) (op record.Op, seq, created uint64) {
-	op = put('k', string(key), "value")
+	op = put('k', string(key), "value of "+string(key))
 	op.Type, op.Size, op.N = "application/json", 123_456, s.n
 	if s.n == 1 {
 		seq = s.records - 2 - 2*(uint64(i)/s.perTx)
