@@ -64,6 +64,7 @@ type Vault struct {
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
+	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
 	recorded []recordedSeal        // guarded by sealsMu: seals whose record is durable, waiting for a checkpoint over it
 	view     atomic.Pointer[View]  // newest durable position; stored by persist

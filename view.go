@@ -159,28 +159,11 @@ func (w *View) List(q Query) iter.Seq2[Entry, error] {
 
 // bounds are the stored keys between which a query's answers lie.
 func (q Query) bounds() (from, to []byte) {
-	from, to = userKey(q.Prefix), prefixEnd(userKey(q.Prefix))
-	if f := userKey(q.From); slices.Compare(f, from) > 0 {
-		from = f
+	r := proof.Covered(record.RangeSubject{Space: record.SpaceUser, Prefix: q.Prefix, From: q.From, To: q.To}, 0, nil, nil)
+	if r.To == nil {
+		r.To = spaceEnd(record.SpaceUser)
 	}
-	if len(q.To) > 0 {
-		if t := userKey(q.To); to == nil || slices.Compare(t, to) < 0 {
-			to = t
-		}
-	}
-	return from, to
-}
-
-// prefixEnd is the least byte string after all that start with p; nil if there is none.
-func prefixEnd(p []byte) []byte {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] != 0xFF {
-			end := slices.Clone(p[:i+1])
-			end[i]++
-			return end
-		}
-	}
-	return nil
+	return r.From, r.To
 }
 
 // History yields the versions of a key that are visible, the newest first,

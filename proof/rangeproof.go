@@ -63,7 +63,7 @@ const maxShared = 255
 func wholeRange(s record.RangeSubject) state.Range {
 	key := func(b []byte) []byte { return append([]byte{s.Space}, b...) }
 	r := state.Under(key(s.Prefix)).And(state.Range{From: key(s.From)})
-	if s.To != nil {
+	if len(s.To) > 0 {
 		r = r.And(state.Range{From: key(nil), To: key(s.To)})
 	}
 	return r

@@ -13,54 +13,95 @@ import (
 
 	"graven"
 	"graven/proof"
+	"graven/record"
 )
 
+// proveOptions say what prove is to prove.
+type proveOptions struct {
+	record, list, count string
+	at                  string
+	limit               int
+	reverse             bool
+	out                 string
+}
+
 func (a *app) proveCommand() *cobra.Command {
-	var out, seq string
+	var o proveOptions
 	cmd := &cobra.Command{
-		Use:   "prove KEY | --record SEQ  [--out FILE]",
-		Short: "Make a proof of a key (present or absent) or of a record",
-		Long: "Make a file that proves to anybody who has the log's verifier key that KEY has the value that it has, or is\n" +
-			"absent, in the newest state; or, with --record, that the log holds a record at this place (a C2SP tlog-proof).",
-		Example: "  graven prove notes/today --out today.proof\n  graven prove --record 2 --out record.proof",
-		Args:    args(cobra.MaximumNArgs(1)),
+		Use:   "prove KEY | --record SEQ | --list PREFIX | --count PREFIX  [--at AT] [--out FILE]",
+		Short: "Make a proof: of a key, a record, a complete list, a count",
+		Long: "Make a file that proves to anybody who has the log's verifier key: that KEY has the value that it has, or is\n" +
+			"absent, in the newest state; with --record, that the log holds a record at this place (a C2SP tlog-proof); with\n" +
+			"--list, that these are all keys which begin with PREFIX and have a value, or the first --limit of them, from the\n" +
+			"last with --reverse; with --count, how many they are. --at makes a list or a count as of the last commit at or\n" +
+			"before AT.",
+		Example: "  graven prove notes/today --out today.proof\n  graven prove --record 2 --out record.proof\n" +
+			"  graven prove --list notes/ --at 2026-11-21 --out then.proof",
+		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
-			if (len(argv) == 1) == (seq != "") {
-				return usage("wanted either KEY or --record SEQ")
+			f := cmd.Flags()
+			wanted := len(argv)
+			for _, name := range []string{"record", "list", "count"} {
+				if f.Changed(name) {
+					wanted++
+				}
 			}
-			return a.withView(cmd.Context(), "", func(w *graven.View) error {
-				file, err := a.prove(w, argv, seq)
-				if err != nil {
-					return err
-				}
-				if out != "" {
-					if err := writeFile(cmd.Context(), out, bytesTo(file)); err != nil {
-						return err
-					}
-					a.talk("%s: %d bytes, for size %d; verify it with: graven verify %s --vkey VKEY", oneLine(out), len(file), w.Size(), oneLine(out))
-				}
-				if a.json() {
-					item := map[string]any{"size": w.Size(), "root": w.Head().Root.String(), "bytes": len(file)}
-					if out == "" {
-						item["proof"] = string(file)
-					}
-					return a.print(item, nil)
-				}
-				if out == "" {
-					_, err = a.out.Write(file)
-				}
-				return err
-			})
+			if wanted != 1 {
+				return usage("wanted one of KEY, --record SEQ, --list PREFIX and --count PREFIX")
+			}
+			if (o.limit != 0 || o.reverse) && !f.Changed("list") {
+				return usage("--limit and --reverse go with --list")
+			}
+			if o.limit < 0 {
+				return usage("--limit %d: wanted at least 0", o.limit)
+			}
+			if o.at != "" && !f.Changed("list") && !f.Changed("count") {
+				return usage("--at goes with --list and --count; a record is the same at any time")
+			}
+			return a.withView(cmd.Context(), o.at, func(w *graven.View) error { return a.prove(cmd, w, argv, o) })
 		},
 	}
-	cmd.Flags().StringVar(&out, "out", "", "write to this file instead of standard output")
-	cmd.Flags().StringVar(&seq, "record", "", "prove this record")
+	f := cmd.Flags()
+	f.StringVar(&o.out, "out", "", "write to this file instead of standard output")
+	f.StringVar(&o.record, "record", "", "prove this record")
+	f.StringVar(&o.list, "list", "", "prove all keys that begin with this")
+	f.StringVar(&o.count, "count", "", "prove how many keys begin with this")
+	f.IntVar(&o.limit, "limit", 0, "list at most so many (0: all)")
+	f.BoolVar(&o.reverse, "reverse", false, "list from the last key down")
+	atFlag(cmd, &o.at)
 	return cmd
 }
 
-func (a *app) prove(w *graven.View, argv []string, seq string) ([]byte, error) {
-	if seq != "" {
-		n, err := parseSeq(seq)
+func (a *app) prove(cmd *cobra.Command, w *graven.View, argv []string, o proveOptions) error {
+	file, err := a.proof(cmd, w, argv, o)
+	if err != nil {
+		return err
+	}
+	if o.out != "" {
+		if err := writeFile(cmd.Context(), o.out, bytesTo(file)); err != nil {
+			return err
+		}
+		a.talk("%s: %d bytes, for size %d; verify it with: graven verify %s --vkey VKEY", oneLine(o.out), len(file), w.Size(), oneLine(o.out))
+	}
+	if a.json() {
+		item := map[string]any{"size": w.Size(), "root": w.Head().Root.String(), "bytes": len(file)}
+		if o.out == "" {
+			item["proof"] = string(file)
+		}
+		return a.print(item, nil)
+	}
+	if o.out == "" {
+		_, err = a.out.Write(file)
+	}
+	return err
+}
+
+// proof makes the proof that the flags ask for.
+func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOptions) ([]byte, error) {
+	f := cmd.Flags()
+	switch {
+	case f.Changed("record"):
+		n, err := parseSeq(o.record)
 		if err != nil {
 			return nil, err
 		}
@@ -68,6 +109,18 @@ func (a *app) prove(w *graven.View, argv []string, seq string) ([]byte, error) {
 			return nil, err
 		}
 		return w.ProveRecord(n)
+	case f.Changed("list"):
+		prefix, err := parsePrefix(o.list)
+		if err != nil {
+			return nil, err
+		}
+		return w.ProveList(graven.Query{Prefix: prefix, Limit: o.limit, Reverse: o.reverse})
+	case f.Changed("count"):
+		prefix, err := parsePrefix(o.count)
+		if err != nil {
+			return nil, err
+		}
+		return w.ProveCount(graven.Query{Prefix: prefix})
 	}
 	key, err := parseKey(argv[0])
 	if err != nil {
@@ -89,14 +142,14 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: "Verify a proof (FILE, or - for standard input) against the log's verifier key, which must have come to you by\n" +
 			"a way that you trust. It needs no store and no network. What was proven is said, and about what: without\n" +
 			"--subject a true proof of some other key passes too, so look at the subject. --subject of a record's proof is\n" +
-			"record:SEQ. --min-size refuses a proof that is older than the log is known to be.",
+			"record:SEQ, of a list list:PREFIX, of a count count:PREFIX. --min-size refuses a proof that is older than the log is known to be.",
 		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.vkey, "vkey", "", "verifier key of the log, or @FILE that holds it")
-	f.StringVar(&o.subject, "subject", "", "the key that the proof must be about, or record:SEQ")
+	f.StringVar(&o.subject, "subject", "", "the key that the proof must be about, or record:SEQ, list:PREFIX, count:PREFIX")
 	f.StringVar(&o.value, "value", "", "file that must be the proven value; - for standard input")
 	f.Uint64Var(&o.minSize, "min-size", 0, "refuse checkpoints of fewer records")
 	return cmd
@@ -147,11 +200,20 @@ func wantedSubject(s string) (string, error) {
 	if s == "" || strings.HasPrefix(s, "record:") || strings.HasPrefix(s, "space:") {
 		return s, nil
 	}
+	for _, word := range []string{"list:", "count:"} {
+		if rest, ok := strings.CutPrefix(s, word); ok {
+			if strings.HasPrefix(rest, "{") {
+				return s, nil
+			}
+			prefix, err := parsePrefix(rest)
+			return word + record.RangeSubject{Space: record.SpaceUser, Prefix: prefix}.Format(), err
+		}
+	}
 	key, err := parseKey(s)
 	if err != nil {
 		return "", err
 	}
-	for _, special := range []string{keyPrefix, "record:", "space:"} {
+	for _, special := range proof.SubjectWords {
 		if strings.HasPrefix(string(key), special) {
 			return keyPrefix + base64.StdEncoding.EncodeToString(key), nil
 		}
@@ -179,6 +241,22 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 	case proof.Absent:
 		claim = "is absent"
 		out["claim"], out["deleted"] = "absent", c.Deleted
+	case proof.Listed:
+		claim = fmt.Sprintf("are %d keys, all that there are", len(c.Entries))
+		if c.More {
+			claim = fmt.Sprintf("are %d keys, the first there are; more may follow", len(c.Entries))
+		}
+		entries := []map[string]any{}
+		for _, e := range c.Entries {
+			entries = append(entries, map[string]any{"key": formatKey(e.Key), "seq": e.Seq, "n": e.N, "value": e.Value.String(), "size": e.Size})
+		}
+		out["claim"], out["entries"], out["more"] = "list", entries, c.More
+	case proof.Counted:
+		claim = fmt.Sprintf("are %d keys", c.Live)
+		out["claim"], out["live"] = "count", c.Live
+	}
+	if c, ok := r.Commit(); ok {
+		out["commit"], out["time"] = c.Seq, formatTime(c.Time)
 	}
 	if o.value != "" {
 		out["value_file"] = o.value

@@ -1,0 +1,157 @@
+package graven
+
+import (
+	"fmt"
+	"sync"
+
+	"graven/merkle"
+	"graven/record"
+	"graven/state"
+)
+
+// pastStates keeps the newest few states that were built again for proofs about
+// the past. The zero value is empty; it is safe for concurrent use.
+type pastStates struct {
+	mu   sync.Mutex
+	kept []pastState // the one used last is the last
+}
+
+type pastState struct {
+	commit uint64
+	state  state.Map
+}
+
+// maxPast is how many states are kept. They share nothing with each other unless
+// one was built from the other.
+const maxPast = 4
+
+// before returns the newest kept state at or before a commit; commit 0, which is
+// genesis and no commit, stands for the empty state.
+func (p *pastStates) before(commit uint64) (best pastState) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.kept {
+		if s.commit <= commit && s.commit > best.commit {
+			best = s
+		}
+	}
+	return best
+}
+
+func (p *pastStates) keep(s pastState) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept = append(p.kept, s); len(p.kept) > maxPast {
+		p.kept = append([]pastState(nil), p.kept[1:]...)
+	}
+}
+
+// commitAt finds the last commit at or before the view's position, and the one
+// after it: 0 if the first is the newest of the view.
+func (w *View) commitAt() (commit, next uint64, err error) {
+	commit, ok := w.pos, false
+	for !ok {
+		if ok, err = w.isCommit(commit); err != nil {
+			return 0, 0, err
+		}
+		if !ok {
+			if commit == 0 {
+				return 0, 0, fmt.Errorf("seq %d: %w: the first commit comes after it", w.pos, ErrNotFound)
+			}
+			commit--
+		}
+	}
+	if commit == w.head.Size-1 {
+		return commit, 0, nil
+	}
+	for next = commit + 1; next < w.head.Size; next++ {
+		if ok, err := w.isCommit(next); ok || err != nil {
+			return commit, next, err
+		}
+	}
+	return 0, 0, fmt.Errorf("%w: no commit follows record %d", ErrDamaged, commit)
+}
+
+func (w *View) isCommit(seq uint64) (bool, error) {
+	line, err := w.Record(seq)
+	if err != nil {
+		return false, err
+	}
+	f, err := record.ParseFrame(line)
+	if err != nil {
+		return false, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	return f.Kind == record.KindCommit && f.V == record.Version, nil
+}
+
+// stateAt is the state under the root of a commit: that of now, or one that is
+// built again from the log, which costs time in proportion to it.
+func (w *View) stateAt(commit uint64) (state.Map, error) {
+	if commit == w.head.Size-1 {
+		return w.state, nil
+	}
+	from := w.vault.past.before(commit)
+	if from.commit == commit {
+		return from.state, nil
+	}
+	edit := from.state.Edit()
+	for seq := from.commit + 1; seq < commit; seq++ {
+		if err := w.replayInto(edit, seq); err != nil {
+			return state.Map{}, err
+		}
+	}
+	m := edit.Map()
+	line, err := w.Record(commit)
+	if err != nil {
+		return state.Map{}, err
+	}
+	rec, err := record.Parse(line)
+	if err != nil {
+		return state.Map{}, fmt.Errorf("%w: record %d: %w", ErrDamaged, commit, err)
+	}
+	if c, ok := rec.Body.(*record.Commit); !ok || c.State != m.Root() {
+		return state.Map{}, fmt.Errorf("%w: the records up to %d give state root %v, which is not what the commit says", ErrDamaged, commit, m.Root())
+	}
+	w.vault.past.keep(pastState{commit, m})
+	return m, nil
+}
+
+// replayInto puts the versions that a record made into a state.
+func (w *View) replayInto(edit *state.Edit, seq uint64) error {
+	line, err := w.Record(seq)
+	if err != nil {
+		return err
+	}
+	rec, err := record.Parse(line)
+	if err != nil {
+		return fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	tx, ok := rec.Body.(*record.Tx)
+	if !ok {
+		return nil
+	}
+	ops, lines, err := w.vault.opsOf(line, seq, tx)
+	if err != nil {
+		return err
+	}
+	for i := range ops {
+		if !ops[i].Kind.WritesKey() {
+			continue
+		}
+		if err := putVersion(edit, &ops[i], seq, record.OpDigest(lines[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putVersion makes what an op wrote the newest version of its key.
+func putVersion(edit *state.Edit, op *record.Op, seq uint64, digest merkle.Hash) error {
+	key, created := op.StoredKey(), seq
+	if op.N > 1 {
+		if old, ok := edit.Get(key); ok {
+			created = old.Created
+		}
+	}
+	return edit.Put(state.Leaf{Key: key, Digest: digest, Seq: seq, N: op.N, Created: created, Live: op.Kind == record.OpPut})
+}

@@ -1,0 +1,122 @@
+package graven
+
+import (
+	"fmt"
+
+	"graven/internal/index"
+	"graven/merkle"
+	"graven/proof"
+	"graven/record"
+	"graven/state"
+)
+
+// ProveList makes the proof that the keys of a query which have a value are
+// these, all of them up to the query's limit, with their newest versions. Of an
+// older view it proves the state of the last commit at or before its position,
+// which is built again for it.
+func (w *View) ProveList(q Query) ([]byte, error) { return w.proveRange(q, false) }
+
+// ProveCount makes the proof of how many keys of a query have a value; the
+// query's limit and direction must be zero.
+func (w *View) ProveCount(q Query) ([]byte, error) {
+	if q.Limit != 0 || q.Reverse {
+		return nil, fmt.Errorf("%w: a count has no limit and no direction", ErrInvalid)
+	}
+	return w.proveRange(q, true)
+}
+
+func (w *View) proveRange(q Query, counting bool) ([]byte, error) {
+	if q.Limit < 0 || q.Deleted {
+		return nil, fmt.Errorf("%w: limit %d, deleted %v: a proof lists keys that have a value, a limit is at least 0", ErrInvalid, q.Limit, q.Deleted)
+	}
+	for name, b := range map[string][]byte{"prefix": q.Prefix, "from": q.From, "to": q.To} {
+		if len(b) > record.MaxKey {
+			return nil, &LimitError{Field: name, Value: uint64(len(b)), Limit: record.MaxKey}
+		}
+	}
+	commit, next, err := w.commitAt()
+	if err != nil {
+		return nil, err
+	}
+	p := proof.RangeProof{
+		Subject:  record.RangeSubject{Space: record.SpaceUser, Prefix: q.Prefix, From: q.From, To: q.To, Limit: uint64(q.Limit), Reverse: q.Reverse},
+		Counting: counting, Checkpoint: w.note,
+	}
+	if next != 0 {
+		p.Subject.At = w.pos
+	}
+	if p.Commit, p.Next, p.Path, err = w.commits(commit, next); err != nil {
+		return nil, err
+	}
+	m, err := w.stateAt(commit)
+	if err != nil {
+		return nil, err
+	}
+	covered, aim := w.covered(p.Subject, commit), state.All
+	if counting {
+		covered, aim = proof.Covered(p.Subject, 0, nil, nil), state.Count
+	}
+	p.State = m.ProveRange(covered, aim)
+	if !counting {
+		if p.Ops, err = w.opLinesOf(p.State.Leaves, covered); err != nil {
+			return nil, err
+		}
+	}
+	return p.Encode()
+}
+
+// commits reads a commit line and the one after it, unless that is 0, and proves
+// that they are in the log.
+func (w *View) commits(commit, next uint64) (first, second []byte, path []merkle.Hash, err error) {
+	indices := []uint64{commit}
+	if first, err = w.Record(commit); err != nil {
+		return nil, nil, nil, err
+	}
+	if next != 0 {
+		indices = append(indices, next)
+		if second, err = w.Record(next); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	path, err = merkle.MultiProof(indices, w.head.Size, treeHashes{w})
+	return first, second, path, w.vault.damaged(err)
+}
+
+// covered is the range that a list at a commit shows: up to the last key that the
+// limit lets in.
+func (w *View) covered(s record.RangeSubject, commit uint64) state.Range {
+	all := proof.Covered(s, 0, nil, nil)
+	if s.Limit == 0 {
+		return all
+	}
+	var live uint64
+	var last []byte
+	to := all.To
+	if to == nil {
+		to = spaceEnd(s.Space)
+	}
+	w.vault.index.Scan(all.From, to, commit, s.Reverse, func(it index.Item) bool {
+		if it.Version.Live {
+			live, last = live+1, it.Key
+		}
+		return live < s.Limit
+	})
+	return proof.Covered(s, live, last, last)
+}
+
+// opLinesOf reads the op lines of the live leaves in a range.
+func (w *View) opLinesOf(leaves []state.Leaf, r state.Range) ([][]byte, error) {
+	var ops [][]byte
+	for i := range leaves {
+		l := &leaves[i]
+		if !l.Live || !r.Holds(l.Key) {
+			continue
+		}
+		line, err := w.opLine(l.Key, l.Seq, l.Digest)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, line)
+	}
+	return ops, nil
+}
