@@ -707,7 +707,7 @@ func TestCheckBesideAWriter(t *testing.T) {
 			t.Fatalf("operation %d (%s): %v", state.Prefix, state.Desc, r.Findings)
 		}
 	}
-	if states < 300 {
+	if states < 200 {
 		t.Errorf("only %d states", states)
 	}
 	mem = fsx.NewMem()

@@ -8,34 +8,41 @@ import (
 	"graven/record"
 )
 
-// ProveKey makes the proof that key has the value that it has, or is absent,
-// in the newest state: a file that [proof.Verifier] checks without the vault.
-// Of an older view it is ErrPast.
+// ProveKey makes the proof of the version of key that is in force in this view,
+// or that the key is absent: a file that [proof.Verifier] checks without the
+// vault. In the newest view that is a proof of present or absent. In an older one
+// it is a proof of the past, from what the newest state says of the key.
 func (w *View) ProveKey(key []byte) ([]byte, error) {
 	if !w.newest {
-		return nil, fmt.Errorf("proof of key %s at seq %d: %w (size %d)", keyText(key), w.pos, ErrPast, w.head.Size)
+		if w.pos == 0 {
+			return nil, fmt.Errorf("key %s at seq 0: %w: before record 1 there is no key", keyText(key), ErrNotFound)
+		}
+		return w.proveChain(key, w.pos)
 	}
-	if len(key) == 0 {
-		return nil, fmt.Errorf("%w: a key has at least one byte", ErrInvalid)
-	}
-	if len(key) > record.MaxKey {
-		return nil, &LimitError{Field: "key", Value: uint64(len(key)), Limit: record.MaxKey}
-	}
-	stored := userKey(key)
-	path, err := w.inclusion(w.head.Size - 1)
+	p, err := w.keyProof(key)
 	if err != nil {
 		return nil, err
 	}
-	p := proof.KeyProof{
-		Space: record.SpaceUser, Key: key, State: w.state.Prove(stored),
-		Commit: w.commit, Path: path, Checkpoint: w.note,
-	}
-	if leaf, ok := w.state.Get(stored); ok {
-		if p.Op, err = w.opLine(stored, leaf.Seq, leaf.Digest); err != nil {
-			return nil, err
-		}
+	if p.Path, err = w.inclusion(w.head.Size - 1); err != nil {
+		return nil, err
 	}
 	return p.Encode()
+}
+
+// keyProof is a proof of a key under the newest commit, without the path of that.
+func (w *View) keyProof(key []byte) (p proof.KeyProof, err error) {
+	if len(key) == 0 {
+		return p, fmt.Errorf("%w: a key has at least one byte", ErrInvalid)
+	}
+	if len(key) > record.MaxKey {
+		return p, &LimitError{Field: "key", Value: uint64(len(key)), Limit: record.MaxKey}
+	}
+	stored := userKey(key)
+	p = proof.KeyProof{Space: record.SpaceUser, Key: key, State: w.state.Prove(stored), Commit: w.commit, Checkpoint: w.note}
+	if leaf, ok := w.state.Get(stored); ok {
+		p.Op, err = w.opLine(stored, leaf.Seq, leaf.Digest)
+	}
+	return p, err
 }
 
 // opLine reads the op line that wrote a version of a key, and checks it

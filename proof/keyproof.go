@@ -59,50 +59,52 @@ func (p KeyProof) storedKey() []byte { return append([]byte{p.Space}, p.Key...) 
 // put, `absent` otherwise. It fails with ErrInvalid if op, leaf and subject do
 // not fit together; whether the hashes lead to the root is the Verifier's to say.
 func (p KeyProof) Encode() ([]byte, error) {
-	stored := p.storedKey()
 	if n := len(p.Key); n < 1 || n > record.MaxKey {
 		return nil, fmt.Errorf("%w key proof: key of %d bytes, wanted 1 to %d", ErrInvalid, n, record.MaxKey)
 	}
+	body, live, err := p.appendState(nil)
+	if err != nil {
+		return nil, err
+	}
 	claim := claimAbsent
+	if live {
+		claim = claimPresent
+	}
+	out := fmt.Appendf(nil, "%s\nclaim %s\nsubject %s%s", keyHeader, claim, record.FormatSubject(p.Space, p.Key), body)
+	return appendProven(out, p.Commit, nil, p.Path, p.Checkpoint), nil
+}
+
+// appendState appends the lines from `op` to `space`, each with a line feed before
+// it, and says whether the key has a value.
+func (p *KeyProof) appendState(out []byte) (_ []byte, live bool, err error) {
+	stored := p.storedKey()
 	own := p.State.Leaf != nil && bytes.Equal(p.State.Leaf.Key, stored)
 	switch {
 	case own && p.Op == nil:
-		return nil, fmt.Errorf("%w key proof: the leaf has the subject's key, but the op line is missing", ErrInvalid)
+		return nil, false, fmt.Errorf("%w key proof: the leaf has the subject's key, but the op line is missing", ErrInvalid)
 	case !own && p.Op != nil:
-		return nil, fmt.Errorf("%w key proof: an op line, but no leaf with the subject's key", ErrInvalid)
+		return nil, false, fmt.Errorf("%w key proof: an op line, but no leaf with the subject's key", ErrInvalid)
 	case own:
 		op, leaf, err := opLeaf(p.Op, stored)
 		if err != nil {
-			return nil, fmt.Errorf("%w key proof: %w", ErrInvalid, err)
+			return nil, false, fmt.Errorf("%w key proof: %w", ErrInvalid, err)
 		}
 		l := p.State.Leaf
 		if l.Digest != leaf.Digest || l.N != leaf.N || l.Live != leaf.Live {
-			return nil, fmt.Errorf("%w key proof: leaf and op line disagree: version %d, live %t and %d, %t", ErrInvalid, l.N, l.Live, leaf.N, leaf.Live)
+			return nil, false, fmt.Errorf("%w key proof: leaf and op line disagree: version %d, live %t and %d, %t", ErrInvalid, l.N, l.Live, leaf.N, leaf.Live)
 		}
-		if op.Kind == record.OpPut {
-			claim = claimPresent
-		}
-	}
-	out := append([]byte(keyHeader), "\nclaim "...)
-	out = append(out, claim...)
-	out = append(out, "\nsubject "...)
-	out = append(out, record.FormatSubject(p.Space, p.Key)...)
-	if own {
-		out = append(out, "\nop "...)
-		out = append(out, p.Op...)
-	} else if p.State.Leaf != nil {
-		out = append(out, "\nleaf "...)
-		out = b64.AppendEncode(out, p.State.Leaf.Bytes())
+		live = op.Kind == record.OpPut
+		out = append(append(out, "\nop "...), p.Op...)
+	case p.State.Leaf != nil:
+		out = b64.AppendEncode(append(out, "\nleaf "...), p.State.Leaf.Bytes())
 	}
 	if p.State.Leaf != nil {
-		out = append(out, "\npath "...)
-		out = b64.AppendEncode(out, p.State.AppendPath(nil, stored))
+		out = b64.AppendEncode(append(out, "\npath "...), p.State.AppendPath(nil, stored))
 	}
 	for _, s := range p.State.Spaces {
-		out = append(out, "\nspace "...)
-		out = s.Append(out)
+		out = s.Append(append(out, "\nspace "...))
 	}
-	return appendProven(out, p.Commit, nil, p.Path, p.Checkpoint), nil
+	return out, live, nil
 }
 
 // sumOf is the sum over the lines of a key proof up to its commit line. Nothing
@@ -179,14 +181,14 @@ func (r *lineReader) claim() (string, error) {
 		return "", r.fail("behind it: wanted `claim` and what is claimed")
 	}
 	switch string(word) {
-	case claimPresent, claimAbsent, claimList, claimCount:
+	case claimPresent, claimAbsent, claimList, claimCount, claimHistory, claimPast:
 		return string(word), nil
 	}
 	notWord := func(c rune) bool { return (c < 'a' || c > 'z') && c != '-' }
 	if len(word) == 0 || bytes.IndexFunc(word, notWord) >= 0 {
 		return "", r.fail("claim %s, wanted one word", clip(word))
 	}
-	return "", fmt.Errorf("%w: claim %s, known are present, absent, list and count", ErrUnknownVersion, clip(word))
+	return "", fmt.Errorf("%w: claim %s, known are present, absent, list, count, history and past", ErrUnknownVersion, clip(word))
 }
 
 // claim says what the parts claim.

@@ -262,15 +262,20 @@ func (r *lineReader) commits(file []byte) (commit, next []byte, err error) {
 		return nil, nil, r.fail("behind it: wanted `commit {…}`")
 	}
 	next, _ = r.field("next ")
+	return commit, next, r.sum(file)
+}
+
+// sum takes the sum over all lines of the file above it.
+func (r *lineReader) sum(file []byte) error {
 	covered := file[:len(file)-len(r.rest)]
 	sum, ok := r.field("sum ")
 	if !ok {
-		return nil, nil, r.fail("behind it: wanted `sum <16 hex digits>`")
+		return r.fail("behind it: wanted `sum <16 hex digits>`")
 	}
 	if want := sumOf(covered); string(sum) != want {
-		return nil, nil, r.fail("sum %s, but that of the lines above is %s: the file was changed on the way", clip(sum), want)
+		return r.fail("sum %s, but that of the lines above is %s: the file was changed on the way", clip(sum), want)
 	}
-	return commit, next, nil
+	return nil
 }
 
 // parseState reads the lines from `op` to `space`.

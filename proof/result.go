@@ -27,8 +27,8 @@ type Result struct {
 	unknown    int  // signatures of keys that the verifier does not know
 }
 
-// Claim is what was proven: a RecordProven, a Present, an Absent, a Listed or a
-// Counted.
+// Claim is what was proven: a RecordProven, a Present, an Absent, a Listed, a
+// Counted, a History or a Past.
 type Claim interface{ isClaim() }
 
 // RecordProven: the log has this record at this place.
@@ -91,11 +91,48 @@ type Counted struct {
 	Live    uint64
 }
 
+// Version is one version of a key.
+type Version struct {
+	// Seq is the record that wrote it, N its number from 1; both 0: there is none.
+	Seq, N uint64
+	// Live: it is a value, and the next four fields are as in Present; otherwise it
+	// is a deletion.
+	Live  bool
+	Value record.ID
+	Size  uint64
+	Type  string
+	Enc   string
+	// Op is the op line.
+	Op []byte
+}
+
+// History: these are the versions of a key, the newest first, down to version 1;
+// none if it never had one. That each was written by its record is proven. That
+// there was no other between two of them is what the ops say in prev, which a
+// replay checks.
+type History struct {
+	Space    byte
+	Key      []byte
+	Versions []Version
+}
+
+// Past: this was the newest version of a key after record At; its N is 0 if there
+// was none yet. That At lies between it and the version after it is what the ops
+// say in prev, which a replay checks.
+type Past struct {
+	Space   byte
+	Key     []byte
+	At      uint64
+	Version Version
+}
+
 func (RecordProven) isClaim() {}
 func (Present) isClaim()      {}
 func (Absent) isClaim()       {}
 func (Listed) isClaim()       {}
 func (Counted) isClaim()      {}
+func (History) isClaim()      {}
+func (Past) isClaim()         {}
 
 // Commit is the commit under whose state a key claim was proven: the last record
 // that the checkpoint covers.
@@ -128,6 +165,8 @@ func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
 //	space:01:t/1       a key of another space, two hex digits
 //	list:{"prefix":"a/"}   keys of a range, see record.RangeSubject
 //	count:{}               their number
+//	history:{"key":"a"}    all versions of a key
+//	past:{"key":"a","at":17}   a key as it was after record 17
 //
 // A key that itself begins with one of these words is written in base64. Keys
 // may hold control characters; quote the text before it reaches a terminal.
@@ -143,13 +182,17 @@ func (r *Result) Subject() string {
 		return "list:" + c.Subject.Format()
 	case Counted:
 		return "count:" + c.Subject.Format()
+	case History:
+		return "history:" + record.FormatSubject(c.Space, c.Key)
+	case Past:
+		return "past:" + record.FormatSubjectAt(c.Space, c.Key, c.At)
 	}
 	return ""
 }
 
 // SubjectWords are what subjects begin with that are not keys of users as they
 // stand. A key that begins with one is written in base64.
-var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:"}
+var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:", "history:", "past:"}
 
 func keySubject(space byte, key []byte) string {
 	text := string(key)
@@ -234,6 +277,20 @@ func (r *Result) Describe() []string {
 	case Counted:
 		say("%d keys of %s in the log %q have a value.", claim.Live, claim.Subject.Format(), c.Origin)
 		say("Counts of whole subtrees are the log's own: they are true if a replay finds them so.")
+	case History:
+		say("These are all versions of key %q in the log %q, the newest first: %d.", keySubject(claim.Space, claim.Key), c.Origin, len(claim.Versions))
+		for _, v := range claim.Versions {
+			say("%s", v.describe())
+		}
+		say("That there is none between two of them is what the log says of itself: it is true if a replay finds it so.")
+	case Past:
+		switch {
+		case claim.Version.N == 0:
+			say("Key %q in the log %q had no version yet after record %d.", keySubject(claim.Space, claim.Key), c.Origin, claim.At)
+		default:
+			say("The newest version of key %q in the log %q after record %d was: %s", keySubject(claim.Space, claim.Key), c.Origin, claim.At, claim.Version.describe())
+		}
+		say("That none came between it and record %d is what the log says of itself: it is true if a replay finds it so.", claim.At)
 	}
 	say("The log's key has signed this: size %d, root %s.", c.Size, c.Root)
 	if r.unknown > 0 {
@@ -249,4 +306,12 @@ func (r *Result) Describe() []string {
 		say("Not proven: what later records say, that others were shown the same log, and that what the record says is true.")
 	}
 	return out
+}
+
+// describe tells of a version in words.
+func (v *Version) describe() string {
+	if !v.Live {
+		return fmt.Sprintf("version %d, record %d: deleted", v.N, v.Seq)
+	}
+	return fmt.Sprintf("version %d, record %d: %d bytes, %s", v.N, v.Seq, v.Size, v.Value)
 }

@@ -81,6 +81,8 @@ func (v *Verifier) verifyClaim(file []byte) (*Result, error) {
 	switch claim {
 	case claimList, claimCount:
 		return v.verifyRange(file)
+	case claimHistory, claimPast:
+		return v.verifyChain(file)
 	}
 	if len(file) > maxKeyFile {
 		return nil, fmt.Errorf("%w proof file: %d bytes, wanted at most %d of a single key", ErrFormat, len(file), maxKeyFile)

@@ -1,5 +1,7 @@
 package record
 
+import "strconv"
+
 // FormatSubject returns the subject of a key's proof, members as in an op:
 //
 //	{"key":"…"}   {"key64":"…"}   {"space":"00","key":"…"}
@@ -18,6 +20,26 @@ func FormatSubject(space byte, key []byte) string {
 // ParseSubject reads what [FormatSubject] writes for a key of legal length and
 // nothing else. The error wraps [ErrSyntax].
 func ParseSubject(s string) (space byte, key []byte, err error) {
+	space, key, _, err = parseSubject(s, false)
+	return space, key, err
+}
+
+// FormatSubjectAt is FormatSubject of a key as it was after a record; at is
+// above 0.
+//
+//	{"key":"…","at":17}
+func FormatSubjectAt(space byte, key []byte, at uint64) string {
+	s := FormatSubject(space, key)
+	return s[:len(s)-1] + atField + strconv.FormatUint(at, 10) + "}"
+}
+
+// ParseSubjectAt reads what [FormatSubjectAt] writes and nothing else. The error
+// wraps [ErrSyntax].
+func ParseSubjectAt(s string) (space byte, key []byte, at uint64, err error) {
+	return parseSubject(s, true)
+}
+
+func parseSubject(s string, withAt bool) (space byte, key []byte, at uint64, err error) {
 	p := scanner{b: []byte(s)}
 	p.lit("{")
 	names := keyNames{keyText[1:], keyBase64[1:]}
@@ -28,12 +50,17 @@ func ParseSubject(s string) (space byte, key []byte, err error) {
 	if !ok {
 		p.fail(p.i, names.text+" or "+names.base64)
 	}
+	if withAt {
+		if at = p.positive(atField); at == 0 {
+			p.fail(p.i, atField+" and a number above 0")
+		}
+	}
 	p.lit("}")
 	if p.end() == nil {
 		p.refuse(0, checkKeyBytes("key", key, 1))
 	}
 	if p.err != nil {
-		return 0, nil, p.err
+		return 0, nil, 0, p.err
 	}
-	return space, key, nil
+	return space, key, at, nil
 }

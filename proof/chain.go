@@ -1,0 +1,367 @@
+package proof
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"graven/merkle"
+	"graven/record"
+	"graven/state"
+)
+
+// A proof of a key's history, or of its value in the past (docs/format.md §10.4):
+//
+//	graven-proof 1
+//	claim history|past
+//	subject {"key":"…"}            and "at":S of a claim about the past
+//	op …  leaf …  path …  space …  the key in the newest state, as in a key proof
+//	commit {"v":1,"kind":"commit",…}
+//	record {"v":1,"kind":"tx",…}   of each older version on the way, the newest first
+//	wide I {"op":…}                the version's op line, number I of a wide transaction
+//	siblings <b64>                 its siblings among the op lines, from the leaf up
+//	sum <16 hex>
+//	<b64>                          the hashes that lead from commit and records to the root
+//	                               (an empty line)
+//	<checkpoint>
+//
+// The newest op says in prev and skip which records hold older versions, their ops
+// say it again. A history goes along prev to version 1. The way to position S
+// goes along skip while that stays above S, else along prev, until it is not.
+
+// ChainProof is the content of such a proof. The slices are the maker's own;
+// Encode only reads them.
+type ChainProof struct {
+	// Space and Key are the subject, At the position; 0: the whole history.
+	Space byte
+	Key   []byte
+	At    uint64
+	// Op and State are as in a KeyProof.
+	Op    []byte
+	State state.Proof
+	// Commit is the line of the commit with index size-1.
+	Commit []byte
+	// Older are the older versions on the way, the newest first.
+	Older []Evidence
+	// Path is the merkle.MultiProof of the records of Older and the commit.
+	Path []merkle.Hash
+	// Checkpoint is the signed note.
+	Checkpoint []byte
+}
+
+// Evidence shows an op of a transaction.
+type Evidence struct {
+	Record []byte // the transaction's line
+	// Of a wide transaction also the op line, its number, and its siblings from the
+	// leaf up; of another Op is nil.
+	Op       []byte
+	Number   uint64
+	Siblings []merkle.Hash
+}
+
+const (
+	claimHistory = "history"
+	claimPast    = "past"
+)
+
+// Encode returns the proof file. It fails with ErrInvalid if op, leaf and subject
+// do not fit together; whether the hashes lead to the root is the Verifier's to say.
+func (p ChainProof) Encode() ([]byte, error) {
+	claim, subject := claimHistory, record.FormatSubject(p.Space, p.Key)
+	if p.At > 0 {
+		claim, subject = claimPast, record.FormatSubjectAt(p.Space, p.Key, p.At)
+	}
+	out, _, err := p.key().appendState(fmt.Appendf(nil, "%s\nclaim %s\nsubject %s", keyHeader, claim, subject))
+	if err != nil {
+		return nil, err
+	}
+	out = append(append(out, "\ncommit "...), p.Commit...)
+	for _, e := range p.Older {
+		out = append(append(out, "\nrecord "...), e.Record...)
+		if e.Op == nil {
+			continue
+		}
+		out = strconv.AppendUint(append(out, "\nwide "...), e.Number, 10)
+		out = append(append(out, ' '), e.Op...)
+		if len(e.Siblings) > 0 {
+			out = b64.AppendEncode(append(out, "\nsiblings "...), joinHashes(e.Siblings))
+		}
+	}
+	out = append(out, '\n')
+	sum := sumOf(out)
+	out = append(append(append(out, "sum "...), sum...), '\n')
+	return appendTail(out, p.Path, p.Checkpoint), nil
+}
+
+func joinHashes(hashes []merkle.Hash) []byte {
+	out := make([]byte, 0, len(hashes)*merkle.HashSize)
+	for i := range hashes {
+		out = append(out, hashes[i][:]...)
+	}
+	return out
+}
+
+// key is the part of the proof that a key proof has as well.
+func (p *ChainProof) key() *KeyProof {
+	return &KeyProof{Space: p.Space, Key: p.Key, Op: p.Op, State: p.State, Commit: p.Commit}
+}
+
+func parseChainProof(file []byte) (p ChainProof, err error) {
+	r := lineReader{rest: file}
+	if err := r.header(keyHeader); err != nil {
+		return p, err
+	}
+	claim, err := r.claim()
+	if err != nil {
+		return p, err
+	}
+	text, ok := r.field("subject ")
+	if !ok {
+		return p, r.fail("behind it: wanted `subject {…}`")
+	}
+	if claim == claimPast {
+		p.Space, p.Key, p.At, err = record.ParseSubjectAt(string(text))
+	} else {
+		p.Space, p.Key, err = record.ParseSubject(string(text))
+	}
+	if err != nil {
+		return p, r.fail("subject: %s", err)
+	}
+	key := p.key()
+	if err := key.parseState(&r); err != nil {
+		return p, err
+	}
+	p.Op, p.State = key.Op, key.State
+	if p.Commit, ok = r.field("commit "); !ok {
+		return p, r.fail("behind it: wanted `commit {…}`")
+	}
+	if err := p.parseOlder(&r); err != nil {
+		return p, err
+	}
+	if err := r.sum(file); err != nil {
+		return p, err
+	}
+	if p.Path, p.Checkpoint, err = r.tail(maxSiblings * (1 + len(p.Older))); err != nil {
+		return p, err
+	}
+	if again, err := p.Encode(); err != nil || !bytes.Equal(again, file) {
+		return p, fmt.Errorf("%w proof file: it is not spelled as its content is", ErrFormat)
+	}
+	return p, nil
+}
+
+// parseOlder reads the lines of the older versions.
+func (p *ChainProof) parseOlder(r *lineReader) error {
+	for {
+		var e Evidence
+		var ok bool
+		if e.Record, ok = r.field("record "); !ok {
+			return nil
+		}
+		if text, ok := r.field("wide "); ok {
+			number, op, cut := bytes.Cut(text, []byte{' '})
+			if e.Number, ok = parseDecimal(number, record.MaxOps); !ok || !cut {
+				return r.fail("wanted `wide`, the number of the op, and its line")
+			}
+			e.Op = op
+			if text, ok := r.field("siblings "); ok {
+				raw, ok := decodeB64(text)
+				if !ok || len(raw) == 0 || len(raw)%merkle.HashSize != 0 {
+					return r.fail("`siblings` is not canonical base64 of whole hashes")
+				}
+				for part := range slices.Chunk(raw, merkle.HashSize) {
+					e.Siblings = append(e.Siblings, merkle.Hash(part))
+				}
+			}
+		}
+		p.Older = append(p.Older, e)
+	}
+}
+
+// verifyChain verifies a proof of a history or of a value in the past.
+func (v *Verifier) verifyChain(file []byte) (*Result, error) {
+	p, err := parseChainProof(file)
+	if err != nil {
+		return nil, err
+	}
+	r, err := v.open(p.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := p.versions()
+	if err != nil {
+		return nil, err
+	}
+	if r.commit, err = p.proveRecords(versions, r.checkpoint); err != nil {
+		return nil, err
+	}
+	r.hasCommit = true
+	claim, err := p.key().prove(r.commit)
+	if err != nil {
+		return nil, err
+	}
+	if r.claim, err = p.prove(claim, versions); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// versions reads the ops of the older versions and where they stand.
+func (p *ChainProof) versions() ([]Version, error) {
+	stored := append([]byte{p.Space}, p.Key...)
+	versions := make([]Version, len(p.Older))
+	for i := range p.Older {
+		seq, line, err := p.Older[i].op(stored)
+		if err != nil {
+			return nil, fmt.Errorf("version %d from the newest: %w", i+1, err)
+		}
+		op, _, err := opLeaf(line, stored)
+		if err != nil {
+			return nil, fmt.Errorf("%w: record %d: %w", ErrProof, seq, err)
+		}
+		versions[i] = versionOf(&op, seq, line)
+	}
+	return versions, nil
+}
+
+// op finds the op line of a stored key in the evidence, whose record is not
+// proven yet.
+func (e *Evidence) op(stored []byte) (seq uint64, line []byte, err error) {
+	rec, err := record.Parse(e.Record)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w proof file: record: %w", ErrFormat, err)
+	}
+	tx, ok := rec.Body.(*record.Tx)
+	if !ok {
+		return 0, nil, fmt.Errorf("%w: record %d is of kind %q, wanted a transaction", ErrProof, rec.Seq, rec.Kind)
+	}
+	if (tx.Wide != nil) != (e.Op != nil) {
+		return 0, nil, fmt.Errorf("%w: record %d is wide: %v, and its op line is given: %v", ErrProof, rec.Seq, tx.Wide != nil, e.Op != nil)
+	}
+	if tx.Wide != nil {
+		err := merkle.VerifyInclusion(e.Number, tx.Wide.Count, record.OpDigest(e.Op), tx.Wide.Root, e.Siblings)
+		if err != nil {
+			return 0, nil, fmt.Errorf("%w: op %d of record %d: %w", ErrProof, e.Number, rec.Seq, err)
+		}
+		return rec.Seq, e.Op, nil
+	}
+	lines, err := record.InlineOps(e.Record)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w proof file: record %d: %w", ErrFormat, rec.Seq, err)
+	}
+	for i := range tx.Ops {
+		if op := &tx.Ops[i]; op.Kind.WritesKey() && bytes.Equal(op.StoredKey(), stored) {
+			return rec.Seq, lines[i], nil
+		}
+	}
+	return 0, nil, fmt.Errorf("%w: record %d does not write the key", ErrProof, rec.Seq)
+}
+
+// proveRecords checks that the records and the commit, which is the last that the
+// checkpoint covers, are in the log.
+func (p *ChainProof) proveRecords(versions []Version, c Checkpoint) (Commit, error) {
+	if c.Size == 0 {
+		return Commit{}, fmt.Errorf("%w: a checkpoint of size 0 has no commit", ErrProof)
+	}
+	commit, body, err := parseCommit(p.Commit, c)
+	if err != nil {
+		return Commit{}, err
+	}
+	if commit.Seq != c.Size-1 {
+		return Commit{}, fmt.Errorf("%w: the commit is record %d of %d: only the state of the last record is that of now", ErrProof, commit.Seq, c.Size)
+	}
+	var indices []uint64
+	var leaves []merkle.Hash
+	for i := len(versions) - 1; i >= 0; i-- {
+		indices, leaves = append(indices, versions[i].Seq), append(leaves, merkle.LeafHash(p.Older[i].Record))
+	}
+	indices, leaves = append(indices, commit.Seq), append(leaves, merkle.LeafHash(p.Commit))
+	root, before, err := merkle.MultiRoot(indices, c.Size, leaves, p.Path)
+	if err != nil {
+		return Commit{}, fmt.Errorf("%w: %d records and the commit: %w", ErrProof, len(versions), err)
+	}
+	if root != c.Root {
+		return Commit{}, fmt.Errorf("%w: the records are not in the log with root %s at size %d", ErrProof, c.Root, c.Size)
+	}
+	if body.Root != before {
+		return Commit{}, fmt.Errorf("%w %d of %q: it says that the root before it is %s, but that is %s", ErrDamaged, commit.Seq, c.Origin, body.Root, before)
+	}
+	return commit, nil
+}
+
+// prove follows the links from what the newest state says of the key.
+func (p *ChainProof) prove(newest Claim, versions []Version) (Claim, error) {
+	var now Version
+	switch c := newest.(type) {
+	case Present:
+		now = Version{Seq: c.Seq, N: c.N, Live: true, Value: c.Value, Size: c.Size, Type: c.Type, Enc: c.Enc, Op: c.Op}
+	case Absent:
+		now = Version{Seq: c.Seq, N: c.N, Op: c.Op}
+	}
+	if now.N == 0 || p.At > 0 && (now.Seq <= p.At || p.State.Leaf.Created > p.At) {
+		if len(versions) > 0 {
+			return nil, fmt.Errorf("%w: %d older versions, wanted none", ErrProof, len(versions))
+		}
+		if p.At > 0 && now.N > 0 && now.Seq > p.At {
+			now = Version{} // it was created later
+		}
+		return p.claim(now, nil), nil
+	}
+	all := []Version{now}
+	for _, v := range versions {
+		last := &all[len(all)-1]
+		seq, n, ok, err := p.step(last)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("%w: a version more than the way has", ErrProof)
+		}
+		if v.Seq != seq || v.N != n {
+			return nil, fmt.Errorf("%w: version %d of record %d follows version %d of record %d, wanted version %d of record %d", ErrProof, v.N, v.Seq, last.N, last.Seq, n, seq)
+		}
+		if v.N == 1 && v.Seq != p.State.Leaf.Created {
+			return nil, fmt.Errorf("%w %d: it wrote version 1, the state says record %d did", ErrDamaged, v.Seq, p.State.Leaf.Created)
+		}
+		all = append(all, v)
+	}
+	if _, n, ok, err := p.step(&all[len(all)-1]); ok || err != nil {
+		return nil, fmt.Errorf("%w: the way ends before version %d: %w", ErrProof, n, err)
+	}
+	return p.claim(all[len(all)-1], all), nil
+}
+
+// step says which version comes next on the way; ok is false at its end.
+func (p *ChainProof) step(v *Version) (seq, n uint64, ok bool, err error) {
+	if p.At == 0 && v.N == 1 || p.At > 0 && v.Seq <= p.At {
+		return 0, 0, false, nil
+	}
+	op, err := record.ParseOp(v.Op)
+	if err != nil {
+		return 0, 0, false, fmt.Errorf("%w proof file: op line: %w", ErrFormat, err)
+	}
+	if op.Prev == 0 || op.Prev >= v.Seq {
+		return 0, 0, false, fmt.Errorf("%w %d: version %d, after record %d was asked for, has no older one", ErrDamaged, v.Seq, v.N, p.At)
+	}
+	if p.At > 0 && op.Skip > p.At {
+		return op.Skip, record.J(v.N), true, nil
+	}
+	return op.Prev, v.N - 1, true, nil
+}
+
+// claim is what the way shows: its last version, or all.
+func (p *ChainProof) claim(last Version, all []Version) Claim {
+	if p.At > 0 {
+		return Past{Space: p.Space, Key: p.Key, At: p.At, Version: last}
+	}
+	return History{Space: p.Space, Key: p.Key, Versions: all}
+}
+
+// versionOf is a version as its op line tells of it.
+func versionOf(op *record.Op, seq uint64, line []byte) Version {
+	return Version{
+		Seq: seq, N: op.N, Live: op.Kind == record.OpPut,
+		Value: op.Value, Size: op.Size, Type: op.Type, Enc: op.Enc, Op: line,
+	}
+}

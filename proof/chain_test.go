@@ -1,0 +1,296 @@
+package proof
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"testing"
+
+	"graven/merkle"
+	"graven/record"
+)
+
+// chainProof makes the proof of a key's history (at 0) or of its past.
+func (v *vault) chainProof(space byte, key string, at uint64) ChainProof {
+	v.t.Helper()
+	k := v.key(space, key)
+	p := ChainProof{Space: space, Key: []byte(key), At: at, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
+	have := v.ops[string(space)+key]
+	indices := []uint64{v.size() - 1}
+	for i := len(have) - 1; i > 0 || at > 0 && i == 0; {
+		if at > 0 && (have[i].seq <= at || have[0].seq > at) {
+			break // it is reached, or there was none yet
+		}
+		op, err := record.ParseOp(have[i].line)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		next := op.Prev
+		if at > 0 && op.Skip > at {
+			next = op.Skip
+		}
+		for have[i].seq != next {
+			i--
+		}
+		p.Older = append(p.Older, Evidence{Record: v.lines[next]})
+		indices = append(indices, next)
+	}
+	slices.Sort(indices)
+	var err error
+	if p.Path, err = merkle.MultiProof(indices, v.size(), leafReader(v.leaves)); err != nil {
+		v.t.Fatal(err)
+	}
+	return p
+}
+
+// chainTruth compares a claim about older versions with a naive reading.
+func chainTruth(v *vault, res *Result) error {
+	same := func(got Version, want *version) error {
+		switch {
+		case want == nil && got.N == 0:
+			return nil
+		case want == nil || got.Seq != want.seq || !bytes.Equal(got.Op, want.line):
+			return fmt.Errorf("%s: got %+v, wanted %+v", res.Subject(), got, want)
+		}
+		op, err := record.ParseOp(want.line)
+		if err != nil || got.N != op.N || got.Live != (op.Kind == record.OpPut) || got.Value != op.Value || got.Size != op.Size {
+			return fmt.Errorf("%s: got %+v, wanted %+v", res.Subject(), got, op)
+		}
+		return nil
+	}
+	switch c := res.Claim().(type) {
+	case Past:
+		return same(c.Version, v.versionAt(string(c.Space)+string(c.Key), c.At+1))
+	case History:
+		have := v.ops[string(c.Space)+string(c.Key)]
+		if len(have) != len(c.Versions) {
+			return fmt.Errorf("%s: %d versions, wanted %d", res.Subject(), len(c.Versions), len(have))
+		}
+		for i := range have {
+			if err := same(c.Versions[len(have)-1-i], &have[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("%T", res.Claim())
+}
+
+// longVault has a key with n versions, among others.
+func longVault(t testing.TB, n int) *vault {
+	v := sampleVault(t)
+	for i := range n {
+		if i%7 == 6 {
+			v.tx(del('k', "long"))
+		} else {
+			v.tx(put('k', "long", fmt.Sprint("value ", i)), put('k', fmt.Sprint("beside ", i), "x"))
+		}
+		if i%3 == 0 {
+			v.commit()
+		}
+	}
+	v.commit()
+	return v
+}
+
+func TestChainProofs(t *testing.T) {
+	v := longVault(t, 50)
+	ver := v.verifier()
+	for _, key := range []string{"long", "colours/03", "colours/07", "never there", "absent", "beside 17"} {
+		for at := range v.size() {
+			file, err := v.chainProof('k', key, at).Encode()
+			if err != nil {
+				t.Fatalf("%s at %d: %v", key, at, err)
+			}
+			res, err := ver.Verify(file)
+			if err == nil {
+				err = chainTruth(v, res)
+			}
+			if err != nil {
+				t.Fatalf("%s at %d: %v\n%s", key, at, err, file)
+			}
+		}
+	}
+	if _, err := ver.Verify(mustEncode(t, v.chainProof('z', "no such space", 0))); err != nil {
+		t.Error(err)
+	}
+}
+
+func mustEncode(t testing.TB, p ChainProof) []byte {
+	t.Helper()
+	file, err := p.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestLongHistory: ten thousand versions prove complete, and any of them is
+// reached in a logarithmic number of steps.
+func TestLongHistory(t *testing.T) {
+	n := 10_000
+	if testing.Short() {
+		n = 1000
+	}
+	v := newVault(t, "example.com/log", "long")
+	v.commit()
+	for i := range n {
+		v.tx(put('k', "long", fmt.Sprint("value ", i)))
+		if i%64 == 63 {
+			v.commit()
+		}
+	}
+	v.commit()
+	ver := v.verifier()
+	res, err := ver.Verify(mustEncode(t, v.chainProof('k', "long", 0)))
+	if err == nil {
+		err = chainTruth(v, res)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	most, longest := 0, 0
+	for at := uint64(2); at < v.size(); at += v.size()/50 + 1 {
+		p := v.chainProof('k', "long", at)
+		file := mustEncode(t, p)
+		res, err := ver.Verify(file)
+		if err == nil {
+			err = chainTruth(v, res)
+		}
+		if err != nil {
+			t.Fatalf("at %d: %v", at, err)
+		}
+		most, longest = max(most, len(p.Older)), max(longest, len(file))
+	}
+	t.Logf("%d versions: at most %d older ones on the way to any, %d bytes", n, most, longest)
+	if limit := 3 * bits.Len(uint(n)); most > limit { // of jump pointers in skew-binary order
+		t.Errorf("%d steps, wanted at most %d", most, limit)
+	}
+}
+
+// TestChainProofsCannotLie changes every bit and line of such proofs, as
+// TestRangeProofsCannotLie does.
+func TestChainProofsCannotLie(t *testing.T) {
+	v := longVault(t, 12)
+	ver := v.verifier()
+	tail := v.size()
+	for name, p := range map[string]ChainProof{
+		"history":         v.chainProof('k', "colours/03", 0),
+		"history, none":   v.chainProof('k', "absent", 0),
+		"past":            v.chainProof('k', "long", tail-14),
+		"past, of now":    v.chainProof('k', "long", tail-1),
+		"past, too early": v.chainProof('k', "long", 4),
+		"past, absent":    v.chainProof('k', "absent", 9),
+	} {
+		file := mustEncode(t, p)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			good, err := ver.Verify(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tried, others := 0, 0
+			try := func(what string, b []byte) {
+				if bytes.Equal(b, file) {
+					return
+				}
+				tried++
+				if _, err := ver.Verify(b); err == nil {
+					t.Fatalf("%s: accepted with the old sum:\n%s", what, b)
+				}
+				forged := resum(b)
+				if bytes.Equal(forged, file) {
+					return
+				}
+				res, err := ver.Verify(forged)
+				if bySum(err) {
+					t.Fatalf("%s: the sum refuses what it fits:\n%s", what, forged)
+				}
+				if err != nil {
+					return
+				}
+				others++
+				if res.Subject() == good.Subject() {
+					t.Fatalf("%s: two proofs of one subject:\n%s", what, forged)
+				}
+				if err := chainTruth(v, res); err != nil {
+					t.Fatalf("%s: %v\n%s", what, err, forged)
+				}
+			}
+			for i := range file {
+				for bit := range 8 {
+					b := bytes.Clone(file)
+					b[i] ^= 1 << bit
+					try("a bit", b)
+				}
+				try("a byte less", slices.Delete(bytes.Clone(file), i, i+1))
+			}
+			lines := bytes.SplitAfter(file, []byte("\n"))
+			lines = lines[:len(lines)-1]
+			for i := range lines {
+				try("a line less", bytes.Join(slices.Delete(slices.Clone(lines), i, i+1), nil))
+				for j := range lines {
+					try("a line more", bytes.Join(slices.Insert(slices.Clone(lines), j, lines[i]), nil))
+					swapped := slices.Clone(lines)
+					swapped[i], swapped[j] = swapped[j], swapped[i]
+					try("lines swapped", bytes.Join(swapped, nil))
+				}
+			}
+			t.Logf("%d bytes, %d changes, %d are proofs of another subject", len(file), tried, others)
+		})
+	}
+}
+
+// TestShortenedChains leaves versions out of a chain, or goes another way, with
+// everything else made to fit.
+func TestShortenedChains(t *testing.T) {
+	v := longVault(t, 30)
+	ver := v.verifier()
+	for _, at := range []uint64{0, v.size() - 30, v.size() - 8} {
+		good := v.chainProof('k', "long", at)
+		for i := range good.Older {
+			p := good
+			p.Older = slices.Delete(slices.Clone(good.Older), i, i+1)
+			v.repath(&p)
+			if _, err := ver.Verify(mustEncode(t, p)); !errors.Is(err, ErrProof) && !errors.Is(err, ErrDamaged) {
+				t.Errorf("at %d, without version %d: %v", at, i, err)
+			}
+		}
+		p := good
+		p.Older = append(slices.Clone(good.Older), Evidence{Record: v.lines[v.ops["klong"][0].seq]})
+		if at > 0 {
+			v.repath(&p)
+			if _, err := ver.Verify(mustEncode(t, p)); !errors.Is(err, ErrProof) {
+				t.Errorf("at %d, with a version more: %v", at, err)
+			}
+		}
+		p = good
+		p.Older = slices.Clone(good.Older)
+		p.Older[0] = Evidence{Record: v.lines[v.ops["kcolours/03"][0].seq]}
+		if file, err := p.Encode(); err == nil {
+			if _, err := ver.Verify(file); !errors.Is(err, ErrProof) {
+				t.Errorf("at %d, another key's record: %v", at, err)
+			}
+		}
+	}
+}
+
+// repath makes the hashes of a proof those of the records that it has.
+func (v *vault) repath(p *ChainProof) {
+	indices := []uint64{v.size() - 1}
+	for _, e := range p.Older {
+		rec, err := record.Parse(e.Record)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		indices = append(indices, rec.Seq)
+	}
+	slices.Sort(indices)
+	indices = slices.Compact(indices)
+	var err error
+	if p.Path, err = merkle.MultiProof(indices, v.size(), leafReader(v.leaves)); err != nil {
+		v.t.Fatal(err)
+	}
+}

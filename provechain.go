@@ -1,0 +1,100 @@
+package graven
+
+import (
+	"fmt"
+	"slices"
+
+	"graven/internal/index"
+	"graven/merkle"
+	"graven/proof"
+	"graven/record"
+)
+
+// ProveHistory makes the proof of all versions of a key, deletions too, up to the
+// newest of the view, which must be the newest there is.
+func (w *View) ProveHistory(key []byte) ([]byte, error) {
+	if !w.newest {
+		return nil, fmt.Errorf("history of key %s at seq %d: %w (size %d); a history holds all that came before", keyText(key), w.pos, ErrPast, w.head.Size)
+	}
+	return w.proveChain(key, 0)
+}
+
+// proveChain makes the proof of a key's history, or of its newest version at a
+// position above 0, from what the newest state says of it.
+func (w *View) proveChain(key []byte, at uint64) ([]byte, error) {
+	k, err := w.keyProof(key)
+	if err != nil {
+		return nil, err
+	}
+	p := proof.ChainProof{Space: k.Space, Key: k.Key, At: at, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
+	indices := []uint64{w.head.Size - 1}
+	for _, ver := range w.wayBack(userKey(key), at) {
+		e, err := w.evidence(ver)
+		if err != nil {
+			return nil, err
+		}
+		p.Older = append(p.Older, e)
+		indices = append(indices, ver.Seq)
+	}
+	slices.Sort(indices)
+	if p.Path, err = merkle.MultiProof(indices, w.head.Size, treeHashes{w}); err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	return p.Encode()
+}
+
+// wayBack are the older versions that a proof shows, from the newest on: all of
+// them, or those on the way to a position.
+func (w *View) wayBack(stored []byte, at uint64) (older []index.Version) {
+	table := w.vault.index
+	v, ok := table.At(stored, w.head.Size-1)
+	if !ok {
+		return nil
+	}
+	if first, ok := table.Number(stored, 1); !ok || at > 0 && first.Seq > at {
+		return nil // there was none yet
+	}
+	for at == 0 && v.N > 1 || at > 0 && v.Seq > at {
+		n := v.N - 1
+		if at > 0 && v.Skip > at {
+			n = record.J(v.N)
+		}
+		v, _ = table.Number(stored, n) // what links to it was checked when it was made
+		older = append(older, v)
+	}
+	return older
+}
+
+// evidence reads the transaction that wrote a version, and of a wide one the op.
+func (w *View) evidence(ver index.Version) (e proof.Evidence, err error) {
+	line, tx, err := w.transaction(ver.Seq)
+	if err != nil {
+		return e, err
+	}
+	e.Record = line
+	if tx.Wide == nil {
+		return e, nil
+	}
+	lines, err := w.opLines(ver.Seq)
+	if err != nil {
+		return e, err
+	}
+	if uint64(ver.Op) >= uint64(len(lines)) {
+		return e, fmt.Errorf("%w: record %d has %d ops, the index names op %d", ErrDamaged, ver.Seq, len(lines), ver.Op)
+	}
+	e.Op, e.Number = lines[ver.Op], uint64(ver.Op)
+	e.Siblings, err = merkle.InclusionProof(e.Number, uint64(len(lines)), leafHashes(digestsOf(lines)))
+	return e, err
+}
+
+// leafHashes reads the nodes of a small tree from its leaves.
+type leafHashes []merkle.Hash
+
+// ReadHashes implements [merkle.HashReader].
+func (l leafHashes) ReadHashes(ids []merkle.NodeID) ([]merkle.Hash, error) {
+	hashes := make([]merkle.Hash, len(ids))
+	for i, id := range ids {
+		hashes[i] = merkle.RootOf(l[id.Index<<id.Level : (id.Index+1)<<id.Level])
+	}
+	return hashes, nil
+}
