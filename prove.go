@@ -98,6 +98,24 @@ func (w *View) ProveRecord(seq uint64) ([]byte, error) {
 	return proof.EncodeRecordProof(line, seq, path, w.note), nil
 }
 
+// ProveConsistency makes the proof that the log's first oldSize records are still
+// what they were: with an older checkpoint in hand anybody sees that the log only
+// grew.
+func (w *View) ProveConsistency(oldSize uint64) ([]byte, error) {
+	if oldSize == 0 || oldSize > w.head.Size {
+		return nil, fmt.Errorf("size %d: %w: wanted 1 to %d", oldSize, ErrNotFound, w.head.Size)
+	}
+	p := proof.ConsistencyProof{Size: oldSize, Checkpoint: w.note}
+	var err error
+	if p.Root, err = merkle.RootFrom(oldSize, treeHashes{w}); err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	if p.Path, err = merkle.ConsistencyProof(oldSize, w.head.Size, treeHashes{w}); err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	return p.Encode(), nil
+}
+
 // inclusion is the audit path of a record in the view's tree. A damaged tile
 // under it is made again from the log: tiles are derived.
 func (w *View) inclusion(seq uint64) ([]merkle.Hash, error) {

@@ -155,6 +155,31 @@ func (t *Tx) Delete(key []byte, o DeleteOptions) {
 	t.add(record.Op{Kind: record.OpDelete, Space: record.SpaceUser, Key: bytes.Clone(key), If: o.If}, Content{}, o.AllowAbsent)
 }
 
+// Require makes the transaction depend on a key that it does not write: c must
+// hold when it commits, or the error is a [*ConflictError]. The condition is kept
+// in the record.
+func (t *Tx) Require(key []byte, c record.Cond) {
+	t.condition(record.Op{Kind: record.OpIf, Space: record.SpaceUser, Key: bytes.Clone(key), If: &c})
+}
+
+// RequireUnchanged makes the transaction depend on all keys of [from, to), also
+// those that do not exist yet: none may have a version whose record is behind
+// since, or the error is a [*ConflictError]. Empty bounds are the ends of all keys.
+func (t *Tx) RequireUnchanged(from, to []byte, since uint64) {
+	t.condition(record.Op{Kind: record.OpIf, Space: record.SpaceUser, From: bytes.Clone(from), To: bytes.Clone(to), Since: since})
+}
+
+// condition adds an op of kind if, which stands before all of other kinds.
+func (t *Tx) condition(op record.Op) {
+	at := 0
+	for at < len(t.ops) && t.ops[at].Kind == record.OpIf {
+		at++
+	}
+	t.ops = slices.Insert(t.ops, at, op)
+	t.contents = slices.Insert(t.contents, at, Content{})
+	t.absentOK = slices.Insert(t.absentOK, at, false)
+}
+
 func valueOp(op record.Op, c Content) record.Op {
 	op.Value, op.Size = c.id, c.size
 	if c.upload != nil {

@@ -28,7 +28,7 @@ type Result struct {
 }
 
 // Claim is what was proven: a RecordProven, a Present, an Absent, a Listed, a
-// Counted, a History or a Past.
+// Counted, a History, a Past or a Consistent.
 type Claim interface{ isClaim() }
 
 // RecordProven: the log has this record at this place.
@@ -167,6 +167,7 @@ func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
 //	count:{}               their number
 //	history:{"key":"a"}    all versions of a key
 //	past:{"key":"a","at":17}   a key as it was after record 17
+//	size:17                that the first 17 records are those of an older checkpoint
 //
 // A key that itself begins with one of these words is written in base64. Keys
 // may hold control characters; quote the text before it reaches a terminal.
@@ -182,6 +183,8 @@ func (r *Result) Subject() string {
 		return "list:" + c.Subject.Format()
 	case Counted:
 		return "count:" + c.Subject.Format()
+	case Consistent:
+		return consistencySubject(c.Size)
 	case History:
 		return "history:" + record.FormatSubject(c.Space, c.Key)
 	case Past:
@@ -192,7 +195,7 @@ func (r *Result) Subject() string {
 
 // SubjectWords are what subjects begin with that are not keys of users as they
 // stand. A key that begins with one is written in base64.
-var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:", "history:", "past:"}
+var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:", "history:", "past:", "size:"}
 
 func keySubject(space byte, key []byte) string {
 	text := string(key)
@@ -277,6 +280,8 @@ func (r *Result) Describe() []string {
 	case Counted:
 		say("%d keys of %s in the log %q have a value.", claim.Live, claim.Subject.Format(), c.Origin)
 		say("Counts of whole subtrees are the log's own: they are true if a replay finds them so.")
+	case Consistent:
+		say("The first %d records of the log %q have root %s. Compare it with the checkpoint of that size that you have.", claim.Size, c.Origin, claim.Root)
 	case History:
 		say("These are all versions of key %q in the log %q, the newest first: %d.", keySubject(claim.Space, claim.Key), c.Origin, len(claim.Versions))
 		for _, v := range claim.Versions {
@@ -302,6 +307,8 @@ func (r *Result) Describe() []string {
 			say("The claim is about the past: records behind it may have changed everything.")
 		}
 		say("Not proven: that no newer checkpoint exists, that others were shown the same log, and that the log computed its state rightly (an auditor's replay shows that).")
+	} else if _, ok := r.claim.(Consistent); ok {
+		say("Not proven: what the records say, and that others were shown the same log.")
 	} else {
 		say("Not proven: what later records say, that others were shown the same log, and that what the record says is true.")
 	}

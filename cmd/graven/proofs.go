@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -18,36 +19,38 @@ import (
 
 // proveOptions say what prove is to prove.
 type proveOptions struct {
-	record, list, count string
-	at                  string
-	limit               int
-	reverse             bool
-	out                 string
+	record, list, count  string
+	history, consistency string
+	at                   string
+	limit                int
+	reverse              bool
+	out                  string
 }
 
 func (a *app) proveCommand() *cobra.Command {
 	var o proveOptions
 	cmd := &cobra.Command{
-		Use:   "prove KEY | --record SEQ | --list PREFIX | --count PREFIX  [--at AT] [--out FILE]",
-		Short: "Make a proof: of a key, a record, a complete list, a count",
+		Use:   "prove KEY | --record SEQ | --list PREFIX | --count PREFIX | --history KEY | --consistency OLDSIZE  [--at AT] [--out FILE]",
+		Short: "Make a proof: of a key, a record, a complete list, a count, a history",
 		Long: "Make a file that proves to anybody who has the log's verifier key: that KEY has the value that it has, or is\n" +
 			"absent, in the newest state; with --record, that the log holds a record at this place (a C2SP tlog-proof); with\n" +
 			"--list, that these are all keys which begin with PREFIX and have a value, or the first --limit of them, from the\n" +
-			"last with --reverse; with --count, how many they are. --at makes a list or a count as of the last commit at or\n" +
-			"before AT.",
+			"last with --reverse; with --count, how many they are; with --history, that these are all versions of KEY; with\n" +
+			"--consistency, that the log's first OLDSIZE records are those that a checkpoint of that size was over. --at makes\n" +
+			"the proof of KEY as it was then, and that of a list or a count as of the last commit at or before AT.",
 		Example: "  graven prove notes/today --out today.proof\n  graven prove --record 2 --out record.proof\n" +
 			"  graven prove --list notes/ --at 2026-11-21 --out then.proof",
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			f := cmd.Flags()
 			wanted := len(argv)
-			for _, name := range []string{"record", "list", "count"} {
+			for _, name := range []string{"record", "list", "count", "history", "consistency"} {
 				if f.Changed(name) {
 					wanted++
 				}
 			}
 			if wanted != 1 {
-				return usage("wanted one of KEY, --record SEQ, --list PREFIX and --count PREFIX")
+				return usage("wanted one of KEY, --record SEQ, --list PREFIX, --count PREFIX, --history KEY and --consistency OLDSIZE")
 			}
 			if (o.limit != 0 || o.reverse) && !f.Changed("list") {
 				return usage("--limit and --reverse go with --list")
@@ -55,8 +58,8 @@ func (a *app) proveCommand() *cobra.Command {
 			if o.limit < 0 {
 				return usage("--limit %d: wanted at least 0", o.limit)
 			}
-			if o.at != "" && !f.Changed("list") && !f.Changed("count") {
-				return usage("--at goes with --list and --count; a record is the same at any time")
+			if o.at != "" && (f.Changed("record") || f.Changed("history") || f.Changed("consistency")) {
+				return usage("--at goes with KEY, --list and --count")
 			}
 			return a.withView(cmd.Context(), o.at, func(w *graven.View) error { return a.prove(cmd, w, argv, o) })
 		},
@@ -66,6 +69,8 @@ func (a *app) proveCommand() *cobra.Command {
 	f.StringVar(&o.record, "record", "", "prove this record")
 	f.StringVar(&o.list, "list", "", "prove all keys that begin with this")
 	f.StringVar(&o.count, "count", "", "prove how many keys begin with this")
+	f.StringVar(&o.history, "history", "", "prove all versions of this key")
+	f.StringVar(&o.consistency, "consistency", "", "prove that so many records are still what they were")
 	f.IntVar(&o.limit, "limit", 0, "list at most so many (0: all)")
 	f.BoolVar(&o.reverse, "reverse", false, "list from the last key down")
 	atFlag(cmd, &o.at)
@@ -121,6 +126,18 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 			return nil, err
 		}
 		return w.ProveCount(graven.Query{Prefix: prefix})
+	case f.Changed("history"):
+		key, err := parseKey(o.history)
+		if err != nil {
+			return nil, err
+		}
+		return w.ProveHistory(key)
+	case f.Changed("consistency"):
+		size, err := parseSeq(o.consistency)
+		if err != nil {
+			return nil, usage("size %q: wanted a number of records", o.consistency)
+		}
+		return w.ProveConsistency(size)
 	}
 	key, err := parseKey(argv[0])
 	if err != nil {
@@ -131,6 +148,7 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 
 type verifyOptions struct {
 	vkey, subject, value string
+	old                  string
 	minSize              uint64
 }
 
@@ -142,7 +160,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: "Verify a proof (FILE, or - for standard input) against the log's verifier key, which must have come to you by\n" +
 			"a way that you trust. It needs no store and no network. What was proven is said, and about what: without\n" +
 			"--subject a true proof of some other key passes too, so look at the subject. --subject of a record's proof is\n" +
-			"record:SEQ, of a list list:PREFIX, of a count count:PREFIX. --min-size refuses a proof that is older than the log is known to be.",
+			"record:SEQ, of a list list:PREFIX, of a count count:PREFIX,\n" +
+			"of a history history:KEY, of a key in the past past:SEQ:KEY, of consistency size:N. --min-size refuses a proof that is older than the log is known to be.",
 		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
@@ -151,6 +170,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	f.StringVar(&o.vkey, "vkey", "", "verifier key of the log, or @FILE that holds it")
 	f.StringVar(&o.subject, "subject", "", "the key that the proof must be about, or record:SEQ, list:PREFIX, count:PREFIX")
 	f.StringVar(&o.value, "value", "", "file that must be the proven value; - for standard input")
+	f.StringVar(&o.old, "old", "", "file with an older checkpoint, for a proof of consistency with it")
 	f.Uint64Var(&o.minSize, "min-size", 0, "refuse checkpoints of fewer records")
 	return cmd
 }
@@ -182,6 +202,11 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	if o.old != "" {
+		if err := a.checkOld(ctx, r, vkey, o.old); err != nil {
+			return fmt.Errorf("%s: %w", o.old, err)
+		}
+	}
 	if o.value != "" {
 		in, err := a.input(ctx, []string{o.value}, 0)
 		if err != nil {
@@ -194,11 +219,37 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	return a.verdict(r, o)
 }
 
+// checkOld compares an older checkpoint with a proof of consistency.
+func (a *app) checkOld(ctx context.Context, r *proof.Result, vkey, name string) error {
+	note, err := a.readProof(ctx, name)
+	if err != nil {
+		return err
+	}
+	key, err := proof.ParseVKey(vkey)
+	if err != nil {
+		return err
+	}
+	old, err := proof.OpenCheckpoint(note, key)
+	if err != nil {
+		return err
+	}
+	return r.CheckOld(old)
+}
+
 // wantedSubject spells a subject of the command line as package proof does, so
 // that a key may be given in any way that the other verbs take.
 func wantedSubject(s string) (string, error) {
-	if s == "" || strings.HasPrefix(s, "record:") || strings.HasPrefix(s, "space:") {
-		return s, nil
+	for _, word := range []string{"record:", "space:", "size:"} {
+		if s == "" || strings.HasPrefix(s, word) {
+			return s, nil
+		}
+	}
+	for _, word := range []string{"history:", "past:"} {
+		if rest, ok := strings.CutPrefix(s, word); ok && !strings.HasPrefix(rest, "{") {
+			return chainSubject(word, rest)
+		} else if ok {
+			return s, nil
+		}
 	}
 	for _, word := range []string{"list:", "count:"} {
 		if rest, ok := strings.CutPrefix(s, word); ok {
@@ -222,6 +273,27 @@ func wantedSubject(s string) (string, error) {
 		return keyPrefix + base64.StdEncoding.EncodeToString(key), nil
 	}
 	return string(key), nil
+}
+
+// chainSubject spells history:KEY and past:SEQ:KEY.
+func chainSubject(word, rest string) (string, error) {
+	at := uint64(0)
+	if word == "past:" {
+		number, key, ok := strings.Cut(rest, ":")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if !ok || err != nil || n == 0 {
+			return "", usage("subject past:%s: wanted past:SEQ:KEY", rest)
+		}
+		at, rest = n, key
+	}
+	key, err := parseKey(rest)
+	if err != nil {
+		return "", err
+	}
+	if at > 0 {
+		return word + record.FormatSubjectAt(record.SpaceUser, key, at), nil
+	}
+	return word + record.FormatSubject(record.SpaceUser, key), nil
 }
 
 // verdict says what was proven.
@@ -251,6 +323,26 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 			entries = append(entries, map[string]any{"key": formatKey(e.Key), "seq": e.Seq, "n": e.N, "value": e.Value.String(), "size": e.Size})
 		}
 		out["claim"], out["entries"], out["more"] = "list", entries, c.More
+	case proof.History:
+		claim = fmt.Sprintf("are %d versions, all that there are", len(c.Versions))
+		versions := []map[string]any{}
+		for i := range c.Versions {
+			versions = append(versions, versionItem(&c.Versions[i]))
+		}
+		out["claim"], out["versions"] = "history", versions
+	case proof.Past:
+		claim = "had no version yet"
+		if c.Version.N > 0 {
+			claim = "was so after that record"
+			out["version"] = versionItem(&c.Version)
+		}
+		out["claim"], out["at"] = "past", c.At
+	case proof.Consistent:
+		claim = "the log only grew since then"
+		out["claim"], out["old_size"], out["old_root"] = "consistency", c.Size, c.Root.String()
+		if o.old != "" {
+			out["old_file"] = o.old
+		}
 	case proof.Counted:
 		claim = fmt.Sprintf("are %d keys", c.Live)
 		out["claim"], out["live"] = "count", c.Live
@@ -275,7 +367,19 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 		if o.value != "" {
 			fmt.Fprintf(w, "The bytes of %s are that value.\n", oneLine(o.value))
 		}
+		if o.old != "" {
+			fmt.Fprintf(w, "The checkpoint in %s is of the same history.\n", oneLine(o.old))
+		}
 	})
+}
+
+// versionItem is a version as JSON.
+func versionItem(v *proof.Version) map[string]any {
+	item := map[string]any{"seq": v.Seq, "n": v.N, "live": v.Live}
+	if v.Live {
+		item["value"], item["size"] = v.Value.String(), v.Size
+	}
+	return item
 }
 
 // subjectText is a subject on one line: a key that would not stand on one is

@@ -121,16 +121,39 @@ func summary(rec *record.Record) string {
 }
 
 func opText(op *record.Op) string {
+	only := ""
+	if op.If != nil {
+		only = " if " + condText(op.If)
+	}
 	switch op.Kind {
 	case record.OpPut:
-		return fmt.Sprintf("put %s (%d bytes, version %d)", formatKey(op.Key), op.Size, op.N)
+		return fmt.Sprintf("put %s (%d bytes, version %d)%s", formatKey(op.Key), op.Size, op.N, only)
 	case record.OpDelete:
-		return "delete " + formatKey(op.Key)
+		return "delete " + formatKey(op.Key) + only
 	case record.OpAppend:
 		return fmt.Sprintf("append %v (%d bytes)", op.Value, op.Size)
-	default:
-		return "a condition"
+	case record.OpIf:
+		if op.If != nil {
+			return "if " + formatKey(op.Key) + " is " + condText(op.If)
+		}
+		return fmt.Sprintf("if nothing changed from %q to %q since %d", op.From, op.To, op.Since)
 	}
+	return fmt.Sprint("an op of kind ", op.Kind)
+}
+
+// condText is a condition on a key in words.
+func condText(c *record.Cond) string {
+	switch c.Kind {
+	case record.Absent:
+		return "absent"
+	case record.Present:
+		return "present"
+	case record.AtSeq:
+		return fmt.Sprintf("at seq %d", c.Seq)
+	case record.HasValue:
+		return c.Value.String()
+	}
+	return "?"
 }
 
 func (a *app) showCommand() *cobra.Command {

@@ -125,10 +125,39 @@ func (a *app) stage(ctx context.Context, argv []string, i int, id string, add fu
 	})
 }
 
+// condFlags are the conditions on a verb's own key.
+type condFlags struct {
+	absent bool
+	seq    string
+}
+
+func (c *condFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.absent, "if-absent", false, "only if the key has no value; otherwise exit with 6")
+	cmd.Flags().StringVar(&c.seq, "if-seq", "", "only if record N wrote the key's newest version (0: it never had one); otherwise exit with 6")
+}
+
+// cond is the condition that the flags ask for, nil if none.
+func (c *condFlags) cond() (*record.Cond, error) {
+	switch {
+	case c.absent && c.seq != "":
+		return nil, usage("--if-absent and --if-seq: wanted one of them")
+	case c.absent:
+		return &record.Cond{Kind: record.Absent}, nil
+	case c.seq != "":
+		n, err := parseSeq(c.seq)
+		if err != nil {
+			return nil, err
+		}
+		return &record.Cond{Kind: record.AtSeq, Seq: n}, nil
+	}
+	return nil, nil
+}
+
 func (a *app) putCommand() *cobra.Command {
 	var media, id string
+	var only condFlags
 	cmd := &cobra.Command{
-		Use:   "put KEY [FILE|-]",
+		Use:   "put KEY [FILE|-] [--if-absent | --if-seq N] [--id ID]",
 		Short: "Set a key to the bytes of a file or of standard input",
 		Long: "Set a key to the bytes of FILE, or of standard input, of any length. The value is durable and signed when the\n" +
 			"receipt seq=N size=N root=BASE64 appears: record N, the number of records and the root of the tree over them.",
@@ -139,11 +168,16 @@ func (a *app) putCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			cond, err := only.cond()
+			if err != nil {
+				return err
+			}
 			return a.stage(cmd.Context(), argv, 1, id, func(tx *graven.Tx, c graven.Content) {
-				tx.Put(key, c, graven.PutOptions{Type: media})
+				tx.Put(key, c, graven.PutOptions{Type: media, If: cond})
 			})
 		},
 	}
+	only.add(cmd)
 	cmd.Flags().StringVar(&media, "type", "", "media type of the value, up to 255 bytes")
 	idFlag(cmd, &id)
 	return cmd
@@ -167,8 +201,9 @@ func (a *app) appendCommand() *cobra.Command {
 func (a *app) deleteCommand() *cobra.Command {
 	var ifExists bool
 	var id string
+	var only condFlags
 	cmd := &cobra.Command{
-		Use:   "delete KEY [--if-exists]",
+		Use:   "delete KEY [--if-exists] [--if-seq N] [--id ID]",
 		Short: "End the life of a key; its history stays",
 		Args:  args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
@@ -176,20 +211,25 @@ func (a *app) deleteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			cond, err := only.cond()
+			if err != nil {
+				return err
+			}
 			return a.withVault(cmd.Context(), false, func(v *graven.Vault) error {
-				if ifExists && id == "" {
+				if ifExists && id == "" && cond == nil {
 					if _, err := v.View().Get(key); errors.Is(err, graven.ErrNotFound) {
 						a.talk("%s is absent: nothing to delete", formatKey(key))
 						return nil
 					}
 				}
 				tx := &graven.Tx{ID: id}
-				tx.Delete(key, graven.DeleteOptions{AllowAbsent: ifExists})
+				tx.Delete(key, graven.DeleteOptions{AllowAbsent: ifExists, If: cond})
 				return a.commit(cmd.Context(), v, tx)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "do nothing if the key is absent")
+	cmd.Flags().StringVar(&only.seq, "if-seq", "", "only if record N wrote the key's newest version; otherwise exit with 6")
 	idFlag(cmd, &id)
 	return cmd
 }
