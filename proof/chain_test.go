@@ -221,6 +221,9 @@ func TestChainProofsCannotLie(t *testing.T) {
 			}
 			for i := range file {
 				for bit := range 8 {
+					if testing.Short() && (i+bit)%8 != 0 {
+						continue
+					}
 					b := bytes.Clone(file)
 					b[i] ^= 1 << bit
 					try("a bit", b)

@@ -284,6 +284,9 @@ func TestRangeProofsCannotLie(t *testing.T) {
 			}
 			for i := range file {
 				for bit := range 8 {
+					if testing.Short() && (i+bit)%8 != 0 {
+						continue
+					}
 					b := bytes.Clone(file)
 					b[i] ^= 1 << bit
 					try("a bit", b)
