@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 // CheckOptions say how to check a vault.
 type CheckOptions struct {
 	Quick    bool                    // everything but the bytes of artifacts
+	Rebuild  bool                    // make every derived file that differs again, not only tiles and documents
 	Progress func(done, total int64) // told as bytes are read; may be nil
 }
 
@@ -218,6 +220,27 @@ func (c *checker) read(n int64) error {
 		c.opts.Progress(c.report.Bytes, max(c.total, c.report.Bytes))
 	}
 	return c.ctx.Err()
+}
+
+// derived compares a derived file with what it must be, and with Rebuild, or if
+// always, makes it again where the log is whole and the vault can be written.
+func (c *checker) derived(name string, want []byte, always bool) {
+	got, err := c.dir.ReadFile(name, int64(len(want))+1)
+	if err == nil && bytes.Equal(got, want) {
+		return
+	}
+	f := Finding{File: name, Offset: -1, What: "it is not what follows from log and blocks"}
+	if err != nil {
+		f.What = err.Error()
+	}
+	if c.live != nil && c.broken == noLimit && (always || c.opts.Rebuild) {
+		if err := c.dir.Replace(name, want); err != nil {
+			f.What += "; it could not be made again: " + err.Error()
+		} else {
+			f.Mended = true
+		}
+	}
+	c.report.Findings = append(c.report.Findings, f)
 }
 
 func (c *checker) run() error {

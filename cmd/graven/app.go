@@ -85,7 +85,7 @@ func (a *app) root() *cobra.Command {
 	group("values", "Values:", a.putCommand(), a.getCommand(), a.deleteCommand(), a.appendCommand(), a.applyCommand(), a.listCommand(), a.historyCommand(), a.diffCommand(), a.findCommand())
 	group("trees", "Trees of files:", a.importCommand(), a.exportCommand())
 	group("log", "The log:", a.logCommand(), a.showCommand())
-	group("trust", "Proof and care:", a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.demoCommand())
+	group("trust", "Proof and care:", a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.rebuildCommand(), a.demoCommand())
 	a.addCompletions(root)
 	return root
 }

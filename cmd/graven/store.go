@@ -185,6 +185,25 @@ func (a *app) checkpointCommand() *cobra.Command {
 	}
 }
 
+func (a *app) rebuildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rebuild",
+		Short: "Make every derived file again from log and blocks",
+		Long: "Check everything, as check does, and make again what follows from log and blocks and is missing or differs: tiles,\n" +
+			"the copies of documents, the verifier keys, log/current, the checkpoint. Each is listed. Nothing is made again\n" +
+			"from a log or blocks that are damaged: then bring the damaged files back from a copy first.",
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			s, err := a.open(cmd.Context(), false)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, s.Close()) }()
+			return a.check(cmd.Context(), s, graven.CheckOptions{Rebuild: true})
+		},
+	}
+}
+
 func (a *app) checkCommand() *cobra.Command {
 	var quick bool
 	cmd := &cobra.Command{
@@ -205,7 +224,7 @@ func (a *app) checkCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			return a.check(cmd.Context(), s, quick)
+			return a.check(cmd.Context(), s, graven.CheckOptions{Quick: quick})
 		},
 	}
 	cmd.Flags().BoolVar(&quick, "quick", false, "leave out the bytes of values")
@@ -220,9 +239,10 @@ type finding struct {
 	Mended bool   `json:"mended"`
 }
 
-func (a *app) check(ctx context.Context, s *graven.Store, quick bool) error {
+func (a *app) check(ctx context.Context, s *graven.Store, o graven.CheckOptions) error {
 	p := a.newProgress("checked")
-	r, err := s.Check(ctx, a.conf.Vault, graven.CheckOptions{Quick: quick, Progress: func(done, total int64) { p.show(0, done, total) }})
+	o.Progress = func(done, total int64) { p.show(0, done, total) }
+	r, err := s.Check(ctx, a.conf.Vault, o)
 	p.end()
 	if err != nil {
 		return err

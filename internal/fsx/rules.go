@@ -70,6 +70,7 @@ func VaultRules() Rules {
 		{"meta/authority/*", Replace},
 		{"meta/policy/*", Replace},
 		{"meta/keys/**", Publish},
+		{"meta/keys/pub/*", Replace}, // they stand in the authority
 		{"meta/keys/priv/**", Publish | Private},
 		{"meta/host/clean", Replace},
 		{"meta/host/cut/*", Publish},

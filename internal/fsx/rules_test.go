@@ -56,7 +56,7 @@ func TestVaultRules(t *testing.T) {
 		"snapshots/snapshot-1/manifest.yaml":                    Publish | Replace,
 		"meta/authority/current.json":                           Replace,
 		"meta/policy/current.json":                              Replace,
-		"meta/keys/pub/log.vkey":                                Publish,
+		"meta/keys/pub/log.vkey":                                Publish | Replace,
 		"meta/keys/priv/log.skey":                               Publish | Private,
 		"meta/host/clean":                                       Replace,
 		"meta/host/cut/1":                                       Publish,
