@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"graven/internal/block"
 	"graven/internal/fsx"
@@ -124,7 +125,8 @@ func (s *Store) fill(dir fsx.Dir, g *record.Genesis, keys proof.Keys, authority,
 			return err
 		}
 	}
-	lines, head, err := s.firstGroup(g)
+	at := s.host.Now().UTC().Round(0)
+	lines, head, err := firstGroup(g, at)
 	if err != nil {
 		return err
 	}
@@ -139,6 +141,13 @@ func (s *Store) fill(dir fsx.Dir, g *record.Genesis, keys proof.Keys, authority,
 	if err != nil {
 		return err
 	}
+	cosigner, err := proof.NewCosigner(keys.Cosigner.SKey)
+	if err != nil {
+		return err
+	}
+	if note, err = cosigner.Cosign(note, uint64(at.Unix())); err != nil {
+		return err
+	}
 	if err := dir.Replace("checkpoint", note); err != nil {
 		return err
 	}
@@ -146,8 +155,7 @@ func (s *Store) fill(dir fsx.Dir, g *record.Genesis, keys proof.Keys, authority,
 }
 
 // firstGroup is genesis and its commit.
-func (s *Store) firstGroup(g *record.Genesis) (lines []byte, head proof.Checkpoint, err error) {
-	at := s.host.Now().UTC().Round(0)
+func firstGroup(g *record.Genesis, at time.Time) (lines []byte, head proof.Checkpoint, err error) {
 	lines, err = record.New(0, at, g).Append(nil)
 	if err != nil {
 		return nil, head, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -176,9 +176,13 @@ func (v *Vault) openReading(alone bool) error {
 	if err := v.load(s, false); err != nil {
 		return err
 	}
+	own, both, err := v.splitNote(note)
+	if err != nil {
+		return err
+	}
 	v.published.Store(head.Size)
 	v.view.Store(&View{
-		vault: v, head: head, note: note, commit: s.commit, pos: head.Size - 1, state: v.tip.state,
+		vault: v, head: head, note: own, both: both, at: s.time, commit: s.commit, pos: head.Size - 1, state: v.tip.state,
 		tree: v.tiles.Snapshot(), height: s.height, epoch: s.epoch, newest: true,
 	})
 	return nil
@@ -412,98 +416,6 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 	return v.blocks.SweepUploads(func(record.ID) bool { return false })
 }
 
-// loadDocuments reads the authority and the policy in force.
-func (v *Vault) loadDocuments() error {
-	b, err := v.artifact(v.genesis.Authority)
-	if err != nil {
-		return fmt.Errorf("authority: %w", err)
-	}
-	a, err := record.ParseAuthority(b)
-	if errors.Is(err, record.ErrUnknownVersion) {
-		v.readOnly = "its authority is of a version that this program does not know; open it with a newer one"
-		return v.loadPublicKeys()
-	}
-	if err != nil {
-		return fmt.Errorf("%w: authority %v: %w", ErrDamaged, v.genesis.Authority, err)
-	}
-	for _, role := range []string{record.RoleLog, record.RoleCosigner} {
-		for _, k := range a.Keys {
-			if k.Has(role) {
-				v.vkeys = append(v.vkeys, k.VKey)
-			}
-		}
-	}
-	if v.signer != nil && (len(v.vkeys) == 0 || v.signer.VKey() != v.vkeys[0]) {
-		return fmt.Errorf("%w: %s is the key %s, the authority names %s; put the right key file back", ErrInvalid, logKey, v.signer.VKey(), strings.Join(v.vkeys, " "))
-	}
-	b, err = v.artifact(v.genesis.Policy)
-	if err != nil {
-		return fmt.Errorf("policy: %w", err)
-	}
-	p, err := record.ParsePolicy(b)
-	if errors.Is(err, record.ErrUnknownVersion) {
-		v.readOnly = "its policy is of a version that this program does not know; open it with a newer one"
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%w: policy %v: %w", ErrDamaged, v.genesis.Policy, err)
-	}
-	v.classes = p.Classes
-	return nil
-}
-
-// writePublicKeys makes the key files again that are missing.
-func (v *Vault) writePublicKeys() error {
-	for i, name := range []string{logPub, cosignerPub} {
-		if there, err := v.dir.Exists(name); err != nil || there || i >= len(v.vkeys) {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err := v.dir.PublishBytes(name, []byte(v.vkeys[i]+"\n")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// loadPublicKeys takes the keys from their files, where the authority cannot be read.
-func (v *Vault) loadPublicKeys() error {
-	for _, name := range []string{logPub, cosignerPub} {
-		b, err := v.dir.ReadFile(name, 8192)
-		if err != nil {
-			return err
-		}
-		v.vkeys = append(v.vkeys, strings.TrimSuffix(string(b), "\n"))
-	}
-	return nil
-}
-
-// loadSigner reads the log's signing key, which nobody else may be able to read.
-func (v *Vault) loadSigner() error {
-	info, err := v.dir.Stat(logKey)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: the log's signing key, %s, is not here, as in a copy for readers; bring it back to write", ErrReadOnly, logKey)
-	}
-	if err != nil {
-		return err
-	}
-	if !info.Private {
-		return fmt.Errorf("%w: %s can be read by others; take their rights away (chmod 600) and consider the key exposed", ErrInvalid, logKey)
-	}
-	b, err := v.dir.ReadFile(logKey, 4096)
-	if err != nil {
-		return err
-	}
-	s, err := proof.NewSigner(strings.TrimSuffix(string(b), "\n"))
-	if err != nil {
-		return fmt.Errorf("%s: %w", logKey, err)
-	}
-	v.signer = s
-	return nil
-}
-
 // readCheckpoint opens the published checkpoint with the log's public key.
 func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 	b, err := v.dir.ReadFile(logPub, 4096)
@@ -513,11 +425,24 @@ func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 	if err != nil {
 		return proof.Checkpoint{}, nil, err
 	}
-	return v.readCheckpointBy(strings.TrimSuffix(string(b), "\n"))
+	keys := []string{strings.TrimSuffix(string(b), "\n")}
+	if b, err := v.dir.ReadFile(cosignerPub, 8192); err == nil {
+		// A damaged copy of the second key keeps nobody from reading.
+		if text := strings.TrimSuffix(string(b), "\n"); isVKey(text) {
+			keys = append(keys, text)
+		}
+	}
+	return v.readCheckpointBy(keys...)
 }
 
-// readCheckpointBy opens the published checkpoint with a key.
-func (v *Vault) readCheckpointBy(vkey string) (proof.Checkpoint, []byte, error) {
+func isVKey(text string) bool {
+	_, err := proof.ParseVKey(text)
+	return err == nil
+}
+
+// readCheckpointBy opens the published checkpoint with the log's key. If the
+// cosigner's is there too, its cosignature must be right or missing.
+func (v *Vault) readCheckpointBy(vkeys ...string) (proof.Checkpoint, []byte, error) {
 	note, err := v.dir.ReadFile("checkpoint", maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return proof.Checkpoint{}, nil, fmt.Errorf("the published checkpoint is missing; bring it back, or let a command that writes publish it again: %w", err)
@@ -525,11 +450,13 @@ func (v *Vault) readCheckpointBy(vkey string) (proof.Checkpoint, []byte, error) 
 	if err != nil {
 		return proof.Checkpoint{}, nil, err
 	}
-	key, err := proof.ParseVKey(vkey)
-	if err != nil {
-		return proof.Checkpoint{}, nil, fmt.Errorf("%s: %w", logPub, err)
+	keys := make([]proof.VKey, len(vkeys))
+	for i, name := range []string{logPub, cosignerPub}[:len(vkeys)] {
+		if keys[i], err = proof.ParseVKey(vkeys[i]); err != nil {
+			return proof.Checkpoint{}, nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	head, err := proof.OpenCheckpoint(note, key)
+	head, err := proof.OpenCheckpoint(note, keys...)
 	if err != nil {
 		return proof.Checkpoint{}, note, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
 	}
@@ -540,7 +467,11 @@ func (v *Vault) readCheckpointBy(vkey string) (proof.Checkpoint, []byte, error) 
 // would sign a second history. A checkpoint that is missing is only a slow
 // start; it is published again.
 func (v *Vault) coverPublished(s *scanner) error {
-	head, note, err := v.readCheckpointBy(v.signer.VKey())
+	keys := []string{v.signer.VKey()}
+	if v.cosigner != nil {
+		keys = append(keys, v.cosigner.VKey())
+	}
+	head, note, err := v.readCheckpointBy(keys...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package graven
 
 import (
 	"fmt"
+	"slices"
 
 	"graven/merkle"
 	"graven/proof"
@@ -151,6 +152,7 @@ func (w *View) firstReceipt(seq uint64) (*Receipt, error) {
 		}
 		then := *w
 		then.head.Size, then.head.Root, then.commit, then.newest, then.pos = s+1, root, line, false, s
+		then.both, then.at = nil, f.Time
 		if then.note, err = w.vault.signer.SignCheckpoint(then.head); err != nil {
 			return nil, err
 		}
@@ -167,7 +169,11 @@ func (w *View) firstReceipt(seq uint64) (*Receipt, error) {
 // the view's size does not reach, is [ErrNotFound].
 func (w *View) Resource(path string) (body []byte, contentType string, err error) {
 	if path == "checkpoint" {
-		return w.Checkpoint(), "text/plain; charset=utf-8", nil
+		note := w.note
+		if both, err := w.Cosigned(); err == nil {
+			note = both.note
+		}
+		return slices.Clone(note), "text/plain; charset=utf-8", nil
 	}
 	const binary = "application/octet-stream"
 	tile, width, entries, err := merkle.ParseTilePath(path)

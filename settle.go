@@ -108,7 +108,15 @@ func (v *Vault) publish(view *View) error {
 	if view.head.Size <= v.published.Load() {
 		return nil
 	}
-	if err := v.dir.Replace("checkpoint", view.note); err != nil {
+	note := view.note
+	if v.cosigner != nil {
+		both, err := view.Cosigned()
+		if err != nil {
+			return err
+		}
+		note = both.note
+	}
+	if err := v.dir.Replace("checkpoint", note); err != nil {
 		return err
 	}
 	v.published.Store(view.head.Size)

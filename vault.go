@@ -45,6 +45,7 @@ type Vault struct {
 	classes   []string        // fixed: that the policy lets a transaction name
 	restoring bool            // fixed: the open writes the WAL's groups again
 	signer    signer          // fixed: nil if read-only
+	cosigner  *proof.Cosigner // fixed: nil if read-only, or its key is not here
 
 	journal *journal.Log
 	blocks  *block.Store

@@ -20,7 +20,9 @@ import (
 type View struct {
 	vault  *Vault
 	head   proof.Checkpoint  // of the commit that this view stands on
-	note   []byte            // head, signed
+	note   []byte            // head, signed by the log's key
+	both   []byte            // and by the cosigner's, as it was published; nil: see Cosigned
+	at     time.Time         // of the commit
 	commit []byte            // the commit line, record head.Size-1
 	pos    uint64            // the newest record that is visible
 	state  state.Map         // after commit
@@ -42,8 +44,26 @@ func (w *View) Seq() uint64 { return w.pos }
 // Head is the checkpoint that the view stands on.
 func (w *View) Head() proof.Checkpoint { return w.head }
 
-// Checkpoint is Head as a signed note.
+// Checkpoint is Head as a signed note, with the signature of the log's key.
 func (w *View) Checkpoint() []byte { return slices.Clone(w.note) }
+
+// Cosigned is the view with a checkpoint, also in its proofs, that bears the
+// cosignature of the vault's ML-DSA-44 key besides the log's signature. Without
+// that key it is [ErrReadOnly], unless the checkpoint was published with it.
+func (w *View) Cosigned() (*View, error) {
+	c := *w
+	if c.both == nil && w.vault.cosigner == nil {
+		return nil, fmt.Errorf("a cosignature: %w: %s is not here, and the published checkpoint has none of it", ErrReadOnly, cosignerKey)
+	}
+	if c.both == nil {
+		var err error
+		if c.both, err = w.vault.cosigner.Cosign(w.note, uint64(w.at.Unix())); err != nil {
+			return nil, err
+		}
+	}
+	c.note = c.both
+	return &c, nil
+}
 
 // Time is the time of the newest visible record, as the vault's host told it.
 func (w *View) Time() (time.Time, error) { return w.timeOf(w.pos) }

@@ -132,3 +132,22 @@ func (s NoteSignature) append(dst []byte) []byte {
 	dst = b64.AppendEncode(dst, append(raw, s.Sig...))
 	return append(dst, '\n')
 }
+
+// SignedBy returns a signed note with the signatures of one key only, which there
+// must be one of. It verifies nothing. Errors wrap ErrFormat or ErrSignature.
+func SignedBy(note []byte, key VKey) ([]byte, error) {
+	n, err := ParseNote(note)
+	if err != nil {
+		return nil, err
+	}
+	only := Note{Text: n.Text}
+	for _, s := range n.Sigs {
+		if s.Name == key.name && s.ID == key.id {
+			only.Sigs = append(only.Sigs, s)
+		}
+	}
+	if len(only.Sigs) == 0 {
+		return nil, fmt.Errorf("%w: none of %s", ErrSignature, key.KeyName())
+	}
+	return only.Bytes(), nil
+}

@@ -23,8 +23,9 @@ type Result struct {
 	checkpoint Checkpoint
 	commit     Commit
 	hasCommit  bool
-	past       bool // commit is not that of now
-	unknown    int  // signatures of keys that the verifier does not know
+	past       bool   // commit is not that of now
+	unknown    int    // signatures of keys that the verifier does not know
+	signers    []VKey // keys that it knows and that have signed the checkpoint
 }
 
 // Claim is what was proven: a RecordProven, a Present, an Absent, a Listed, a
@@ -207,6 +208,17 @@ func keySubject(space byte, key []byte) string {
 		return "space:" + hex.EncodeToString([]byte{space}) + ":" + text
 	}
 	return text
+}
+
+// CheckCosigners returns an error that wraps ErrSignature unless each of these
+// keys, which the verifier was made with, has signed the checkpoint.
+func (r *Result) CheckCosigners(vkeys ...string) error {
+	for _, text := range vkeys {
+		if !slices.ContainsFunc(r.signers, func(k VKey) bool { return k.String() == text }) {
+			return fmt.Errorf("%w: none of %s", ErrSignature, clip([]byte(text)))
+		}
+	}
+	return nil
 }
 
 // CheckSubject returns an error that wraps ErrSubject unless the proof is about

@@ -116,8 +116,11 @@ func (v *Verifier) open(note []byte) (Result, error) {
 	r := Result{checkpoint: c}
 	if n, err := ParseNote(note); err == nil { // it was parsed a moment ago
 		for _, s := range n.Sigs {
-			if !slices.ContainsFunc(v.keys, func(k VKey) bool { return k.name == s.Name && k.id == s.ID }) {
+			i := slices.IndexFunc(v.keys, func(k VKey) bool { return k.name == s.Name && k.id == s.ID })
+			if i < 0 {
 				r.unknown++
+			} else {
+				r.signers = append(r.signers, v.keys[i]) // OpenCheckpoint has verified it
 			}
 		}
 	}

@@ -167,12 +167,19 @@ func (a *app) keyCommand() *cobra.Command {
 }
 
 func (a *app) checkpointCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "checkpoint",
+	var cosigned bool
+	cmd := &cobra.Command{
+		Use:   "checkpoint [--cosigned]",
 		Short: "Print the newest checkpoint: a signed note over size and root",
 		Args:  args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withView(cmd.Context(), "", func(w *graven.View) error {
+				if cosigned {
+					var err error
+					if w, err = w.Cosigned(); err != nil {
+						return err
+					}
+				}
 				out := struct {
 					Origin string `json:"origin"`
 					Size   uint64 `json:"size"`
@@ -183,6 +190,8 @@ func (a *app) checkpointCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&cosigned, "cosigned", false, "with the ML-DSA-44 cosignature of the vault's second key")
+	return cmd
 }
 
 func (a *app) rebuildCommand() *cobra.Command {

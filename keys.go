@@ -1,0 +1,133 @@
+package graven
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"graven/proof"
+	"graven/record"
+)
+
+// loadDocuments reads the authority and the policy in force.
+func (v *Vault) loadDocuments() error {
+	b, err := v.artifact(v.genesis.Authority)
+	if err != nil {
+		return fmt.Errorf("authority: %w", err)
+	}
+	a, err := record.ParseAuthority(b)
+	if errors.Is(err, record.ErrUnknownVersion) {
+		v.readOnly = "its authority is of a version that this program does not know; open it with a newer one"
+		return v.loadPublicKeys()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: authority %v: %w", ErrDamaged, v.genesis.Authority, err)
+	}
+	for _, role := range []string{record.RoleLog, record.RoleCosigner} {
+		for _, k := range a.Keys {
+			if k.Has(role) {
+				v.vkeys = append(v.vkeys, k.VKey)
+			}
+		}
+	}
+	if v.signer != nil && (len(v.vkeys) == 0 || v.signer.VKey() != v.vkeys[0]) {
+		return fmt.Errorf("%w: %s is the key %s, the authority names %s; put the right key file back", ErrInvalid, logKey, v.signer.VKey(), strings.Join(v.vkeys, " "))
+	}
+	if v.cosigner != nil && !slices.Contains(v.vkeys[1:], v.cosigner.VKey()) {
+		return fmt.Errorf("%w: %s is a key that the authority does not name; put the right key file back", ErrInvalid, cosignerKey)
+	}
+	b, err = v.artifact(v.genesis.Policy)
+	if err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	p, err := record.ParsePolicy(b)
+	if errors.Is(err, record.ErrUnknownVersion) {
+		v.readOnly = "its policy is of a version that this program does not know; open it with a newer one"
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: policy %v: %w", ErrDamaged, v.genesis.Policy, err)
+	}
+	v.classes = p.Classes
+	return nil
+}
+
+// writePublicKeys makes the key files again that are missing.
+func (v *Vault) writePublicKeys() error {
+	for i, name := range []string{logPub, cosignerPub} {
+		if there, err := v.dir.Exists(name); err != nil || there || i >= len(v.vkeys) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := v.dir.PublishBytes(name, []byte(v.vkeys[i]+"\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadPublicKeys takes the keys from their files, where the authority cannot be read.
+func (v *Vault) loadPublicKeys() error {
+	for _, name := range []string{logPub, cosignerPub} {
+		b, err := v.dir.ReadFile(name, 8192)
+		if err != nil {
+			return err
+		}
+		v.vkeys = append(v.vkeys, strings.TrimSuffix(string(b), "\n"))
+	}
+	return nil
+}
+
+// loadSigner reads the log's signing key, which nobody else may be able to read.
+func (v *Vault) loadSigner() error {
+	info, err := v.dir.Stat(logKey)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: the log's signing key, %s, is not here, as in a copy for readers; bring it back to write", ErrReadOnly, logKey)
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Private {
+		return fmt.Errorf("%w: %s can be read by others; take their rights away (chmod 600) and consider the key exposed", ErrInvalid, logKey)
+	}
+	b, err := v.dir.ReadFile(logKey, 4096)
+	if err != nil {
+		return err
+	}
+	s, err := proof.NewSigner(strings.TrimSuffix(string(b), "\n"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", logKey, err)
+	}
+	v.signer = s
+	if b, err = v.dir.ReadFile(cosignerKey, 8192); errors.Is(err, fs.ErrNotExist) {
+		v.note("%s is not here: checkpoints are published without a cosignature", cosignerKey)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if v.cosigner, err = proof.NewCosigner(strings.TrimSuffix(string(b), "\n")); err != nil {
+		return fmt.Errorf("%s: %w", cosignerKey, err)
+	}
+	return nil
+}
+
+// splitNote parts a published checkpoint into what the log's key alone has signed
+// and the whole, nil if nobody else has.
+func (v *Vault) splitNote(note []byte) (own, both []byte, err error) {
+	key, err := proof.ParseVKey(v.vkeys[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	if own, err = proof.SignedBy(note, key); err != nil {
+		return nil, nil, err
+	}
+	if !bytes.Equal(own, note) {
+		both = note
+	}
+	return own, both, nil
+}
