@@ -1,0 +1,110 @@
+package graven
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"graven/internal/fsx"
+)
+
+// TestOneEffect commits one request under one id from 64 goroutines at once,
+// kills the process somewhere in the middle, opens again and repeats until every
+// goroutine has its receipt: the request has happened once, and all receipts name
+// the same record.
+func TestOneEffect(t *testing.T) {
+	const writers, rounds, killed = 64, 12, 3
+	mem := fsx.NewMem()
+	newScript(t, mem, nil).close()
+	rng := rand.New(rand.NewPCG(9, 9))
+	ctx := context.Background()
+	options := Options{Queue: 16, walBytes: 1 << 16}
+	kills, replayed := 0, 0
+	for round := range rounds {
+		id := fmt.Sprint("order-", round)
+		seqs := map[uint64]bool{}
+		missing := writers
+		for try := 0; missing > 0; try++ {
+			if try == 100 {
+				t.Fatal("it never succeeds")
+			}
+			store, err := Open(ctx, scriptHost(mem, byte(try)), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := store.Vault(ctx, "main")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			var all sync.WaitGroup
+			begin := make(chan struct{})
+			for range missing {
+				all.Go(func() {
+					<-begin
+					tx := put("orders/"+id, "one effect", "beside/"+id, "x")
+					tx.ID = id
+					r, err := v.Commit(ctx, tx)
+					mu.Lock()
+					defer mu.Unlock()
+					if err == nil {
+						seqs[r.Seq] = true
+						missing--
+						if r.Replayed {
+							replayed++
+						}
+					} else if try >= killed {
+						t.Errorf("%s: %v", id, err) // of a dead process any error is fine
+					}
+				})
+			}
+			close(begin)
+			if try < killed {
+				time.Sleep(time.Duration(rng.IntN(300)) * time.Microsecond)
+				mem.Kill() // every file that is open is dead now
+				kills++
+			}
+			all.Wait()
+			_ = store.Close()
+		}
+		if len(seqs) != 1 {
+			t.Errorf("%s: receipts of records %v", id, seqs)
+		}
+	}
+	store, err := Open(ctx, scriptHost(mem, 1), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := store.Vault(ctx, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range rounds {
+		n := 0
+		for _, err := range v.View().History(fmt.Appendf(nil, "orders/order-%d", round)) {
+			if err != nil {
+				t.Error(err)
+			}
+			n++
+		}
+		if n != 1 {
+			t.Errorf("round %d: %d versions", round, n)
+		}
+		other := put("orders/other", "x")
+		other.ID = fmt.Sprint("order-", round)
+		if _, err := v.Commit(ctx, other); !errors.Is(err, ErrConflict) {
+			t.Errorf("round %d: another request under the id: %v", round, err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Errorf("check finds %v", r.Findings)
+	}
+	t.Logf("%d kills, %d of %d receipts were those of a retry", kills, replayed, writers*rounds)
+}
