@@ -99,6 +99,30 @@ func (w *View) ProveRecord(seq uint64) ([]byte, error) {
 	return proof.EncodeRecordProof(line, seq, path, w.note), nil
 }
 
+// ProveOp makes the proof of one op of the transaction in record seq, counted from
+// 0, without the others of a wide transaction.
+func (w *View) ProveOp(seq, number uint64) ([]byte, error) {
+	_, tx, err := w.transaction(seq)
+	if err != nil {
+		return nil, err
+	}
+	count := uint64(len(tx.Ops))
+	if tx.Wide != nil {
+		count = tx.Wide.Count
+	}
+	if number >= count {
+		return nil, fmt.Errorf("op %d of record %d: %w: it has %d", number, seq, ErrNotFound, count)
+	}
+	p := proof.OpProof{Number: number, Checkpoint: w.note}
+	if p.Evidence, err = w.evidence(seq, number); err != nil {
+		return nil, err
+	}
+	if p.Path, err = w.inclusion(seq); err != nil {
+		return nil, err
+	}
+	return p.Encode(seq), nil
+}
+
 // ProveConsistency makes the proof that the log's first oldSize records are still
 // what they were: with an older checkpoint in hand anybody sees that the log only
 // grew.

@@ -29,7 +29,7 @@ func (w *View) proveChain(key []byte, at uint64) ([]byte, error) {
 	p := proof.ChainProof{Space: k.Space, Key: k.Key, At: at, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
 	indices := []uint64{w.head.Size - 1}
 	for _, ver := range w.wayBack(userKey(key), at) {
-		e, err := w.evidence(ver)
+		e, err := w.evidence(ver.Seq, uint64(ver.Op))
 		if err != nil {
 			return nil, err
 		}
@@ -65,9 +65,9 @@ func (w *View) wayBack(stored []byte, at uint64) (older []index.Version) {
 	return older
 }
 
-// evidence reads the transaction that wrote a version, and of a wide one the op.
-func (w *View) evidence(ver index.Version) (e proof.Evidence, err error) {
-	line, tx, err := w.transaction(ver.Seq)
+// evidence reads a transaction, and of a wide one the op with a number.
+func (w *View) evidence(seq, number uint64) (e proof.Evidence, err error) {
+	line, tx, err := w.transaction(seq)
 	if err != nil {
 		return e, err
 	}
@@ -75,14 +75,14 @@ func (w *View) evidence(ver index.Version) (e proof.Evidence, err error) {
 	if tx.Wide == nil {
 		return e, nil
 	}
-	lines, err := w.opLines(ver.Seq)
+	lines, err := w.opLines(seq)
 	if err != nil {
 		return e, err
 	}
-	if uint64(ver.Op) >= uint64(len(lines)) {
-		return e, fmt.Errorf("%w: record %d has %d ops, the index names op %d", ErrDamaged, ver.Seq, len(lines), ver.Op)
+	if number >= uint64(len(lines)) {
+		return e, fmt.Errorf("%w: record %d has %d ops, the index names op %d", ErrDamaged, seq, len(lines), number)
 	}
-	e.Op, e.Number = lines[ver.Op], uint64(ver.Op)
+	e.Op, e.Number = lines[number], number
 	e.Siblings, err = merkle.InclusionProof(e.Number, uint64(len(lines)), leafHashes(digestsOf(lines)))
 	return e, err
 }

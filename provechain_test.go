@@ -1,11 +1,13 @@
 package graven
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
 
 	"graven/proof"
+	"graven/record"
 )
 
 // TestProveChains proves every key of a history at every position, and its whole
@@ -88,5 +90,65 @@ func TestProveChains(t *testing.T) {
 	}
 	if _, err := past.ProveHistory([]byte("k3")); !errors.Is(err, ErrPast) {
 		t.Errorf("a history in the past: %v", err)
+	}
+}
+
+// TestProveOps proves every op of every transaction of a history, and changes the
+// proofs.
+func TestProveOps(t *testing.T) {
+	_, s := play(t, func(i int) int { return 1 + i%3 }, 5)
+	defer s.close()
+	ver, err := proof.NewVerifier(s.vault.VKeys()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := s.vault.View()
+	inline, wide := 0, 0
+	for seq := range w.Size() {
+		ops, err := w.Ops(seq)
+		if errors.Is(err, ErrNotFound) {
+			continue // no transaction
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range ops {
+			file, err := w.ProveOp(seq, uint64(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := ver.Verify(file)
+			if err != nil {
+				t.Fatalf("record %d op %d: %v\n%s", seq, i, err, file)
+			}
+			got, ok := res.Claim().(proof.OpProven)
+			if !ok || got.Seq != seq || got.Number != uint64(i) || got.Op.Value != ops[i].Value || string(got.Op.Key) != string(ops[i].Key) {
+				t.Fatalf("record %d op %d: %+v", seq, i, res.Claim())
+			}
+			if got.Record.Body.(*record.Tx).Wide == nil {
+				inline++
+			} else {
+				wide++
+			}
+			if seq%29 != 0 || i > 1 {
+				continue
+			}
+			for at := range file {
+				changed := bytes.Clone(file)
+				changed[at] ^= 1 << (at % 8)
+				if _, err := ver.Verify(changed); err == nil {
+					t.Fatalf("record %d op %d: byte %d is free", seq, i, at)
+				}
+			}
+		}
+		if _, err := w.ProveOp(seq, uint64(len(ops))); !errors.Is(err, ErrNotFound) {
+			t.Errorf("record %d has no op %d: %v", seq, len(ops), err)
+		}
+	}
+	if inline < 50 || wide < 50 {
+		t.Errorf("only %d inline and %d wide ops", inline, wide)
+	}
+	if _, err := w.ProveOp(0, 0); !errors.Is(err, ErrNotFound) {
+		t.Errorf("genesis has no ops: %v", err)
 	}
 }

@@ -77,21 +77,27 @@ func (p ChainProof) Encode() ([]byte, error) {
 		return nil, err
 	}
 	out = append(append(out, "\ncommit "...), p.Commit...)
-	for _, e := range p.Older {
-		out = append(append(out, "\nrecord "...), e.Record...)
-		if e.Op == nil {
-			continue
-		}
-		out = strconv.AppendUint(append(out, "\nwide "...), e.Number, 10)
-		out = append(append(out, ' '), e.Op...)
-		if len(e.Siblings) > 0 {
-			out = b64.AppendEncode(append(out, "\nsiblings "...), joinHashes(e.Siblings))
-		}
+	for i := range p.Older {
+		out = p.Older[i].append(out)
 	}
 	out = append(out, '\n')
 	sum := sumOf(out)
 	out = append(append(append(out, "sum "...), sum...), '\n')
 	return appendTail(out, p.Path, p.Checkpoint), nil
+}
+
+// append appends the lines of the evidence, each with a line feed before it.
+func (e *Evidence) append(out []byte) []byte {
+	out = append(append(out, "\nrecord "...), e.Record...)
+	if e.Op == nil {
+		return out
+	}
+	out = strconv.AppendUint(append(out, "\nwide "...), e.Number, 10)
+	out = append(append(out, ' '), e.Op...)
+	if len(e.Siblings) > 0 {
+		out = b64.AppendEncode(append(out, "\nsiblings "...), joinHashes(e.Siblings))
+	}
+	return out
 }
 
 func joinHashes(hashes []merkle.Hash) []byte {
@@ -136,8 +142,15 @@ func parseChainProof(file []byte) (p ChainProof, err error) {
 	if p.Commit, ok = r.field("commit "); !ok {
 		return p, r.fail("behind it: wanted `commit {…}`")
 	}
-	if err := p.parseOlder(&r); err != nil {
-		return p, err
+	for {
+		e, ok, err := r.evidence()
+		if err != nil {
+			return p, err
+		}
+		if !ok {
+			break
+		}
+		p.Older = append(p.Older, e)
 	}
 	if err := r.sum(file); err != nil {
 		return p, err
@@ -151,32 +164,30 @@ func parseChainProof(file []byte) (p ChainProof, err error) {
 	return p, nil
 }
 
-// parseOlder reads the lines of the older versions.
-func (p *ChainProof) parseOlder(r *lineReader) error {
-	for {
-		var e Evidence
-		var ok bool
-		if e.Record, ok = r.field("record "); !ok {
-			return nil
-		}
-		if text, ok := r.field("wide "); ok {
-			number, op, cut := bytes.Cut(text, []byte{' '})
-			if e.Number, ok = parseDecimal(number, record.MaxOps); !ok || !cut {
-				return r.fail("wanted `wide`, the number of the op, and its line")
-			}
-			e.Op = op
-			if text, ok := r.field("siblings "); ok {
-				raw, ok := decodeB64(text)
-				if !ok || len(raw) == 0 || len(raw)%merkle.HashSize != 0 {
-					return r.fail("`siblings` is not canonical base64 of whole hashes")
-				}
-				for part := range slices.Chunk(raw, merkle.HashSize) {
-					e.Siblings = append(e.Siblings, merkle.Hash(part))
-				}
-			}
-		}
-		p.Older = append(p.Older, e)
+// evidence reads the lines of a transaction, if they come next.
+func (r *lineReader) evidence() (e Evidence, ok bool, err error) {
+	if e.Record, ok = r.field("record "); !ok {
+		return e, false, nil
 	}
+	text, wide := r.field("wide ")
+	if !wide {
+		return e, true, nil
+	}
+	number, op, cut := bytes.Cut(text, []byte{' '})
+	if e.Number, ok = parseDecimal(number, record.MaxOps); !ok || !cut {
+		return e, false, r.fail("wanted `wide`, the number of the op, and its line")
+	}
+	e.Op = op
+	if text, ok := r.field("siblings "); ok {
+		raw, ok := decodeB64(text)
+		if !ok || len(raw) == 0 || len(raw)%merkle.HashSize != 0 {
+			return e, false, r.fail("`siblings` is not canonical base64 of whole hashes")
+		}
+		for part := range slices.Chunk(raw, merkle.HashSize) {
+			e.Siblings = append(e.Siblings, merkle.Hash(part))
+		}
+	}
+	return e, true, nil
 }
 
 // verifyChain verifies a proof of a history or of a value in the past.
@@ -225,26 +236,37 @@ func (p *ChainProof) versions() ([]Version, error) {
 	return versions, nil
 }
 
-// op finds the op line of a stored key in the evidence, whose record is not
-// proven yet.
-func (e *Evidence) op(stored []byte) (seq uint64, line []byte, err error) {
+// transaction reads the evidence, whose record is not proven yet. Of a wide
+// transaction the one op that is given is shown to belong to it.
+func (e *Evidence) transaction() (*record.Record, *record.Tx, error) {
 	rec, err := record.Parse(e.Record)
 	if err != nil {
-		return 0, nil, fmt.Errorf("%w proof file: record: %w", ErrFormat, err)
+		return nil, nil, fmt.Errorf("%w proof file: record: %w", ErrFormat, err)
 	}
 	tx, ok := rec.Body.(*record.Tx)
 	if !ok {
-		return 0, nil, fmt.Errorf("%w: record %d is of kind %q, wanted a transaction", ErrProof, rec.Seq, rec.Kind)
+		return nil, nil, fmt.Errorf("%w: record %d is of kind %q, wanted a transaction", ErrProof, rec.Seq, rec.Kind)
 	}
 	if (tx.Wide != nil) != (e.Op != nil) {
-		return 0, nil, fmt.Errorf("%w: record %d is wide: %v, and its op line is given: %v", ErrProof, rec.Seq, tx.Wide != nil, e.Op != nil)
+		return nil, nil, fmt.Errorf("%w: record %d is wide: %v, and its op line is given: %v", ErrProof, rec.Seq, tx.Wide != nil, e.Op != nil)
 	}
 	if tx.Wide != nil {
 		err := merkle.VerifyInclusion(e.Number, tx.Wide.Count, record.OpDigest(e.Op), tx.Wide.Root, e.Siblings)
 		if err != nil {
-			return 0, nil, fmt.Errorf("%w: op %d of record %d: %w", ErrProof, e.Number, rec.Seq, err)
+			return nil, nil, fmt.Errorf("%w: op %d of record %d: %w", ErrProof, e.Number, rec.Seq, err)
 		}
-		return rec.Seq, e.Op, nil
+	}
+	return rec, tx, nil
+}
+
+// op finds the op line of a stored key in the evidence.
+func (e *Evidence) op(stored []byte) (seq uint64, line []byte, err error) {
+	rec, tx, err := e.transaction()
+	if err != nil || tx.Wide != nil {
+		if err == nil {
+			seq = rec.Seq
+		}
+		return seq, e.Op, err
 	}
 	lines, err := record.InlineOps(e.Record)
 	if err != nil {

@@ -29,7 +29,7 @@ type Result struct {
 }
 
 // Claim is what was proven: a RecordProven, a Present, an Absent, a Listed, a
-// Counted, a History, a Past or a Consistent.
+// Counted, a History, a Past, a Consistent or an OpProven.
 type Claim interface{ isClaim() }
 
 // RecordProven: the log has this record at this place.
@@ -168,6 +168,7 @@ func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
 //	count:{}               their number
 //	history:{"key":"a"}    all versions of a key
 //	past:{"key":"a","at":17}   a key as it was after record 17
+//	op:{"seq":17,"op":3}   an op of a transaction
 //	size:17                that the first 17 records are those of an older checkpoint
 //
 // A key that itself begins with one of these words is written in base64. Keys
@@ -184,6 +185,8 @@ func (r *Result) Subject() string {
 		return "list:" + c.Subject.Format()
 	case Counted:
 		return "count:" + c.Subject.Format()
+	case OpProven:
+		return "op:" + opSubject(c.Seq, c.Number)
 	case Consistent:
 		return consistencySubject(c.Size)
 	case History:
@@ -196,7 +199,7 @@ func (r *Result) Subject() string {
 
 // SubjectWords are what subjects begin with that are not keys of users as they
 // stand. A key that begins with one is written in base64.
-var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:", "history:", "past:", "size:"}
+var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:", "history:", "past:", "size:", "op:"}
 
 func keySubject(space byte, key []byte) string {
 	text := string(key)
@@ -292,6 +295,8 @@ func (r *Result) Describe() []string {
 	case Counted:
 		say("%d keys of %s in the log %q have a value.", claim.Live, claim.Subject.Format(), c.Origin)
 		say("Counts of whole subtrees are the log's own: they are true if a replay finds them so.")
+	case OpProven:
+		say("Op %d of the transaction in record %d of the log %q is: %s", claim.Number, claim.Seq, c.Origin, claim.Line)
 	case Consistent:
 		say("The first %d records of the log %q have root %s. Compare it with the checkpoint of that size that you have.", claim.Size, c.Origin, claim.Root)
 	case History:

@@ -85,6 +85,8 @@ func (v *Verifier) verifyClaim(file []byte) (*Result, error) {
 		return v.verifyChain(file)
 	case claimConsistency:
 		return v.verifyConsistency(file)
+	case claimOp:
+		return v.verifyOp(file)
 	}
 	if len(file) > maxKeyFile {
 		return nil, fmt.Errorf("%w proof file: %d bytes, wanted at most %d of a single key", ErrFormat, len(file), maxKeyFile)

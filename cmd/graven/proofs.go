@@ -21,6 +21,7 @@ import (
 type proveOptions struct {
 	record, list, count  string
 	history, consistency string
+	op                   string
 	at                   string
 	limit                int
 	cosigned             bool
@@ -31,10 +32,11 @@ type proveOptions struct {
 func (a *app) proveCommand() *cobra.Command {
 	var o proveOptions
 	cmd := &cobra.Command{
-		Use:   "prove KEY | --record SEQ | --list PREFIX | --count PREFIX | --history KEY | --consistency OLDSIZE  [--at AT] [--out FILE]",
+		Use:   "prove KEY | --record SEQ [--op N] | --list PREFIX | --count PREFIX | --history KEY | --consistency OLDSIZE  [--at AT] [--out FILE]",
 		Short: "Make a proof: of a key, a record, a complete list, a count, a history",
 		Long: "Make a file that proves to anybody who has the log's verifier key: that KEY has the value that it has, or is\n" +
-			"absent, in the newest state; with --record, that the log holds a record at this place (a C2SP tlog-proof); with\n" +
+			"absent, in the newest state; with --record, that the log holds a record at this place (a C2SP tlog-proof), or\n" +
+			"with --op that the transaction in it has this op, counted from 0, without showing the others of a wide one; with\n" +
 			"--list, that these are all keys which begin with PREFIX and have a value, or the first --limit of them, from the\n" +
 			"last with --reverse; with --count, how many they are; with --history, that these are all versions of KEY; with\n" +
 			"--consistency, that the log's first OLDSIZE records are those that a checkpoint of that size was over. --at makes\n" +
@@ -56,6 +58,9 @@ func (a *app) proveCommand() *cobra.Command {
 			if (o.limit != 0 || o.reverse) && !f.Changed("list") {
 				return usage("--limit and --reverse go with --list")
 			}
+			if o.op != "" && !f.Changed("record") {
+				return usage("--op goes with --record")
+			}
 			if o.limit < 0 {
 				return usage("--limit %d: wanted at least 0", o.limit)
 			}
@@ -68,6 +73,7 @@ func (a *app) proveCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "write to this file instead of standard output")
 	f.StringVar(&o.record, "record", "", "prove this record")
+	f.StringVar(&o.op, "op", "", "prove this op of the record, counted from 0")
 	f.StringVar(&o.list, "list", "", "prove all keys that begin with this")
 	f.StringVar(&o.count, "count", "", "prove how many keys begin with this")
 	f.StringVar(&o.history, "history", "", "prove all versions of this key")
@@ -121,7 +127,14 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 		if err := reached(w, n); err != nil {
 			return nil, err
 		}
-		return w.ProveRecord(n)
+		if o.op == "" {
+			return w.ProveRecord(n)
+		}
+		number, err := strconv.ParseUint(o.op, 10, 64)
+		if err != nil {
+			return nil, usage("op %q: wanted a number from 0", o.op)
+		}
+		return w.ProveOp(n, number)
 	case f.Changed("list"):
 		prefix, err := parsePrefix(o.list)
 		if err != nil {
@@ -260,7 +273,7 @@ func (a *app) checkOld(ctx context.Context, r *proof.Result, vkey, name string) 
 // wantedSubject spells a subject of the command line as package proof does, so
 // that a key may be given in any way that the other verbs take.
 func wantedSubject(s string) (string, error) {
-	for _, word := range []string{"record:", "space:", "size:"} {
+	for _, word := range []string{"record:", "space:", "size:", "op:"} {
 		if s == "" || strings.HasPrefix(s, word) {
 			return s, nil
 		}
@@ -358,6 +371,9 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 			out["version"] = versionItem(&c.Version)
 		}
 		out["claim"], out["at"] = "past", c.At
+	case proof.OpProven:
+		claim = "is in the log"
+		out["claim"], out["seq"], out["op"], out["line"] = "op", c.Seq, c.Number, string(c.Line)
 	case proof.Consistent:
 		claim = "the log only grew since then"
 		out["claim"], out["old_size"], out["old_root"] = "consistency", c.Size, c.Root.String()
