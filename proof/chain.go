@@ -293,6 +293,9 @@ func (p *ChainProof) proveRecords(versions []Version, c Checkpoint) (Commit, err
 	if commit.Seq != c.Size-1 {
 		return Commit{}, fmt.Errorf("%w: the commit is record %d of %d: only the state of the last record is that of now", ErrProof, commit.Seq, c.Size)
 	}
+	if p.At >= commit.Seq {
+		return Commit{}, fmt.Errorf("%w: the claim is about seq %d, the past ends before commit %d", ErrProof, p.At, commit.Seq)
+	}
 	var indices []uint64
 	var leaves []merkle.Hash
 	for i := len(versions) - 1; i >= 0; i-- {

@@ -99,7 +99,7 @@ func TestChainProofs(t *testing.T) {
 	v := longVault(t, 50)
 	ver := v.verifier()
 	for _, key := range []string{"long", "colours/03", "colours/07", "never there", "absent", "beside 17"} {
-		for at := range v.size() {
+		for at := range v.size() - 1 {
 			file, err := v.chainProof('k', key, at).Encode()
 			if err != nil {
 				t.Fatalf("%s at %d: %v", key, at, err)
@@ -180,7 +180,7 @@ func TestChainProofsCannotLie(t *testing.T) {
 		"history":         v.chainProof('k', "colours/03", 0),
 		"history, none":   v.chainProof('k', "absent", 0),
 		"past":            v.chainProof('k', "long", tail-14),
-		"past, of now":    v.chainProof('k', "long", tail-1),
+		"past, of now":    v.chainProof('k', "long", tail-2),
 		"past, too early": v.chainProof('k', "long", 4),
 		"past, absent":    v.chainProof('k', "absent", 9),
 	} {
@@ -275,6 +275,19 @@ func TestShortenedChains(t *testing.T) {
 		if file, err := p.Encode(); err == nil {
 			if _, err := ver.Verify(file); !errors.Is(err, ErrProof) {
 				t.Errorf("at %d, another key's record: %v", at, err)
+			}
+		}
+	}
+}
+
+// A position that the checkpoint does not reach is no past, whatever is asked for.
+func TestPastBeyondTheEnd(t *testing.T) {
+	v := longVault(t, 10)
+	ver := v.verifier()
+	for _, key := range []string{"long", "absent", "colours/07"} {
+		for _, at := range []uint64{v.size() - 1, v.size(), v.size() + 100, record.MaxInt} {
+			if _, err := ver.Verify(mustEncode(t, v.chainProof('k', key, at))); !errors.Is(err, ErrProof) {
+				t.Errorf("%s at %d of %d: %v", key, at, v.size(), err)
 			}
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // The commands of the documentation are run as they stand there, so that a
 // page that has gone stale fails like any other code.
 //
-// In docs/proofs.md these are the blocks that are fenced with
+// In docs/proofs.md and docs/cookbook.md these are the blocks that are fenced with
 //
 //	```sh test             every command of it succeeds
 //	```sh test exits=1     the block ends with this code
@@ -205,13 +205,18 @@ func docsRun(t *testing.T, dir string, blocks []docsBlock, env []string) {
 	t.Logf("%d of %d blocks were run, %d skipped", len(blocks)-skipped, len(blocks), skipped)
 }
 
-func TestDocsProofs(t *testing.T) {
-	blocks, err := docsBlocks(docsPage(t, "docs/proofs.md"))
+func TestDocsProofs(t *testing.T) { docsTest(t, "docs/proofs.md") }
+
+func TestDocsCookbook(t *testing.T) { docsTest(t, "docs/cookbook.md") }
+
+// docsTest runs the blocks of a page.
+func docsTest(t *testing.T, page string) {
+	blocks, err := docsBlocks(docsPage(t, page))
 	if err != nil {
-		t.Fatalf("docs/proofs.md: %v", err)
+		t.Fatalf("%s: %v", page, err)
 	}
 	if len(blocks) == 0 {
-		t.Fatal("docs/proofs.md has no block that is marked as tested")
+		t.Fatalf("%s has no block that is marked as tested", page)
 	}
 	bin := t.TempDir()
 	env := docsEnv(bin)

@@ -108,6 +108,12 @@ func summary(rec *record.Record) string {
 			return fmt.Sprintf("%s%d ops", who, b.Wide.Count)
 		}
 		first := opText(&b.Ops[0])
+		for i := range b.Ops { // what it did says more than what it demanded
+			if b.Ops[i].Kind != record.OpIf {
+				first = opText(&b.Ops[i])
+				break
+			}
+		}
 		if n := len(b.Ops) - 1; n > 0 {
 			return fmt.Sprintf("%s%s, and %d more", who, first, n)
 		}
