@@ -1,0 +1,142 @@
+package proof
+
+import (
+	"encoding/base64"
+	"reflect"
+	"strings"
+	"testing"
+
+	"graven/record"
+)
+
+// goldenClaim is a proof of a list, a count, a history, a key in the past, an op,
+// or of consistency, and what it proves: docs/format.md §10.3 to §10.7.
+type goldenClaim struct {
+	Name string `json:"name"`
+	VKey string `json:"vkey"`
+	File string `json:"file"`
+	Want string `json:"want"`
+
+	Subject  string          `json:"subject,omitempty"`
+	Commit   uint64          `json:"commit,omitempty"` // the state is that of this record
+	More     bool            `json:"more,omitempty"`   // a list's limit was reached
+	Versions []goldenVersion `json:"versions,omitempty"`
+	Live     *uint64         `json:"live,omitempty"` // of a count
+	OldRoot  string          `json:"old_root,omitempty"`
+	Line     string          `json:"line,omitempty"` // of an op
+}
+
+// goldenVersion is an entry of a list, or a version of a key.
+type goldenVersion struct {
+	Key64 string `json:"key64,omitempty"`
+	Seq   uint64 `json:"seq"`
+	N     uint64 `json:"n"`
+	Line  string `json:"line"`
+}
+
+func (g *goldenClaim) fill(t *testing.T) {
+	t.Helper()
+	ver, err := NewVerifier(g.VKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := ver.Verify([]byte(g.File))
+	if g.Want = goldenWant(err); err != nil {
+		return
+	}
+	g.Subject = res.Subject()
+	if c, ok := res.Commit(); ok {
+		g.Commit = c.Seq
+	}
+	version := func(v Version) {
+		g.Versions = append(g.Versions, goldenVersion{Seq: v.Seq, N: v.N, Line: string(v.Op)})
+	}
+	switch c := res.Claim().(type) {
+	case Listed:
+		g.More = c.More
+		for _, e := range c.Entries {
+			g.Versions = append(g.Versions, goldenVersion{base64.StdEncoding.EncodeToString(e.Key), e.Seq, e.N, string(e.Op)})
+		}
+	case Counted:
+		g.Live = &c.Live
+	case History:
+		for _, v := range c.Versions {
+			version(v)
+		}
+	case Past:
+		if c.Version.N > 0 {
+			version(c.Version)
+		}
+	case Consistent:
+		g.OldRoot = c.Root.String()
+	case OpProven:
+		g.Line = string(c.Line)
+	}
+}
+
+func TestGoldenClaims(t *testing.T) {
+	v := rangeVault(t)
+	var made []goldenClaim
+	add := func(name, file string) {
+		made = append(made, goldenClaim{Name: name, VKey: v.keys.Log.VKey, File: file})
+	}
+	forged := func(file, from, to string) string { return string(forge(t, []byte(file), from, to)) }
+	ranges := rangeSamples(t, v)
+	for _, name := range []string{
+		"a prefix", "a range", "first three", "last two", "the past", "nothing", "a space of two", "no such space",
+		"a count", "a count of all", "a count, the past",
+	} {
+		add(name, string(ranges[name]))
+	}
+	add("history", string(mustEncode(t, v.chainProof('k', "colours/03", 0))))
+	add("past", string(mustEncode(t, v.chainProof('k', "colours/03", 15))))
+	add("history of a key that never was", string(mustEncode(t, v.chainProof('k', "never", 0))))
+	add("past of a key that was not yet", string(mustEncode(t, v.chainProof('k', "a\xff", 9))))
+	add("past, deleted then", string(mustEncode(t, v.chainProof('k', "a", v.size()-3))))
+	add("consistency", string(v.consistencyProof(9, v.size()).Encode()))
+	add("consistency with itself", string(v.consistencyProof(v.size(), v.size()).Encode()))
+	op := OpProof{Number: 1, Evidence: Evidence{Record: v.lines[v.ops["kcolours/03"][1].seq]}, Checkpoint: v.checkpointAt(v.size())}
+	opSeq := v.ops["kcolours/03"][1].seq
+	op.Path = path(opSeq, v.leaves)
+	add("op", string(op.Encode(opSeq)))
+
+	prefix, past, history := string(ranges["a prefix"]), string(ranges["the past"]), string(mustEncode(t, v.chainProof('k', "colours/03", 0)))
+	line := func(file, start string) string {
+		at := strings.Index(file, "\n"+start)
+		if at < 0 {
+			t.Fatalf("no line begins with %q", start)
+		}
+		return strings.SplitAfter(file[at+1:], "\n")[0]
+	}
+	add("a key left out", forged(prefix, line(prefix[strings.LastIndex(prefix, "\nop "):], "op "), ""))
+	add("another prefix", forged(prefix, `{"prefix":"colours/0"}`, `{"prefix":"colours/00"}`))
+	add("a limit that is not there", forged(prefix, `{"prefix":"colours/0"}`, `{"prefix":"colours/0","limit":3}`))
+	add("a limit of 0", forged(prefix, `{"prefix":"colours/0"}`, `{"prefix":"colours/0","limit":0}`))
+	add("a list as a count", forged(prefix, "claim list", "claim count"))
+	add("a past without its next commit", forged(past, line(past, "next "), ""))
+	add("a past at another time", forged(past, `"at":9`, `"at":22`))
+	add("a history without a version", forged(history, line(history, "record "), ""))
+	add("a history of another key", forged(history, `subject {"key":"colours/03"}`, `subject {"key":"colours/04"}`))
+	add("a past beyond the end", string(mustEncode(t, v.chainProof('k', "never", record.MaxInt))))
+	add("consistency, another root", forged(string(v.consistencyProof(9, v.size()).Encode()), `{"size":9}`, `{"size":8}`))
+	add("consistency from nothing", forged(string(v.consistencyProof(9, v.size()).Encode()), `{"size":9}`, `{"size":0}`))
+	add("op, another number", forged(string(op.Encode(opSeq)), `"op":1`, `"op":2`))
+	add("op, no such number", forged(string(op.Encode(opSeq)), `"op":1`, `"op":9`))
+	for i := range made {
+		made[i].fill(t)
+	}
+	good := 0
+	for _, g := range goldenFile(t, "claims.json", made) {
+		again := goldenClaim{Name: g.Name, VKey: g.VKey, File: g.File}
+		again.fill(t)
+		if !reflect.DeepEqual(again, g) {
+			t.Errorf("%s: got %+v, wanted %+v", g.Name, again, g)
+		}
+		if g.Want == "ok" {
+			good++
+		}
+	}
+	if good < 15 || len(made)-good < 10 {
+		t.Errorf("%d good claims and %d bad ones", good, len(made)-good)
+	}
+}
