@@ -82,7 +82,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	group("store", "Stores and vaults:", a.initCommand(), a.vaultCommand(), a.statusCommand(), a.keyCommand(), a.checkpointCommand())
-	group("values", "Values:", a.putCommand(), a.getCommand(), a.deleteCommand(), a.appendCommand(), a.applyCommand(), a.listCommand(), a.historyCommand(), a.diffCommand(), a.findCommand())
+	group("values", "Values:", a.putCommand(), a.getCommand(), a.deleteCommand(), a.appendCommand(), a.applyCommand(), a.captureCommand(), a.listCommand(), a.historyCommand(), a.diffCommand(), a.findCommand())
 	group("trees", "Trees of files:", a.importCommand(), a.exportCommand())
 	group("log", "The log:", a.logCommand(), a.showCommand())
 	group("trust", "Proof and care:", a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.rebuildCommand(), a.demoCommand())

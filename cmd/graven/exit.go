@@ -67,9 +67,12 @@ func code(err error) int {
 func (a *app) finish(ctx context.Context, err error) int {
 	var u *usageError
 	var s signalError
+	var ended exitError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &ended):
+		return int(ended)
 	case errors.Is(err, syscall.EPIPE):
 		return signalError{syscall.SIGPIPE}.code() // whoever read our output has gone: nobody to tell
 	case errors.As(err, &u), strings.HasPrefix(err.Error(), "unknown "): // cobra has no type for an unknown command
