@@ -56,12 +56,12 @@ func (c *checker) checkLog() error {
 		if e.Name == "current" {
 			continue
 		}
-		if c.reached() {
-			break
-		}
 		first, ok := journal.ParseName(e.Name)
 		if !ok || !e.Regular {
 			c.find("log/"+e.Name, -1, "it is no log file")
+			continue
+		}
+		if c.reached() {
 			continue
 		}
 		if seq := uint64(len(c.places)); first != seq {

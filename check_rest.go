@@ -132,7 +132,9 @@ func (c *checker) checkBlocks() error {
 	v.blocks.CheckNames(damage, c.checkUnnamed)
 	// The record of a sealed block may lie behind those that are looked at, or be
 	// the one that is damaged.
-	v.blocks.LoadUnnamed()
+	if c.limit != noLimit || c.broken != noLimit {
+		v.blocks.LoadUnnamed()
+	}
 	c.checkState(v)
 	for _, b := range v.blocks.OpenBlocks() {
 		c.report.Blocks++

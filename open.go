@@ -54,8 +54,7 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 // writing, which recovers it, and closed.
 func (s *Store) recoverFirst(ctx context.Context, name string, dir fsx.Dir) error {
 	keyThere, err := dir.Exists(logPub)
-	v := &Vault{dir: dir, host: s.host, opts: s.opts}
-	if n, clean := readClean(dir); clean && checkpointSize(dir) == n && keyThere && err == nil && v.walWithin(n) == nil {
+	if n, clean := readClean(dir); clean && checkpointSize(dir) == n && keyThere && err == nil {
 		return nil
 	}
 	if err := s.lock.Close(); err != nil {
@@ -191,12 +190,6 @@ func (v *Vault) openReading(alone bool) error {
 // walWithin refuses a mark of a clean end behind which the WAL holds groups: it
 // is an older one. A WAL that cannot be read says nothing.
 func (v *Vault) walWithin(mark uint64) error {
-	if v.genesis == nil {
-		var err error
-		if v.genesis, err = readGenesis(v.dir); err != nil {
-			return err
-		}
-	}
 	if err := v.openWAL(); err != nil {
 		return nil
 	}

@@ -80,10 +80,7 @@ func (p ChainProof) Encode() ([]byte, error) {
 	for i := range p.Older {
 		out = p.Older[i].append(out)
 	}
-	out = append(out, '\n')
-	sum := sumOf(out)
-	out = append(append(append(out, "sum "...), sum...), '\n')
-	return appendTail(out, p.Path, p.Checkpoint), nil
+	return appendEnd(append(out, '\n'), p.Path, p.Checkpoint), nil
 }
 
 // append appends the lines of the evidence, each with a line feed before it.

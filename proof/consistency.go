@@ -43,8 +43,7 @@ func (Consistent) isClaim() {}
 // Encode returns the proof file.
 func (p ConsistencyProof) Encode() []byte {
 	out := fmt.Appendf(nil, "%s\nclaim %s\nsubject {\"size\":%d}\nroot %s\n", keyHeader, claimConsistency, p.Size, p.Root)
-	sum := sumOf(out)
-	return appendTail(append(append(append(out, "sum "...), sum...), '\n'), p.Path, p.Checkpoint)
+	return appendEnd(out, p.Path, p.Checkpoint)
 }
 
 func parseConsistency(file []byte) (p ConsistencyProof, err error) {

@@ -48,9 +48,7 @@ func opSubject(seq, number uint64) string { return fmt.Sprintf(`{"seq":%d,"op":%
 // Encode returns the proof file of an op of the record at seq.
 func (p OpProof) Encode(seq uint64) []byte {
 	out := fmt.Appendf(nil, "%s\nclaim %s\nsubject %s", keyHeader, claimOp, opSubject(seq, p.Number))
-	out = append(p.Evidence.append(out), '\n')
-	sum := sumOf(out)
-	return appendTail(append(append(append(out, "sum "...), sum...), '\n'), p.Path, p.Checkpoint)
+	return appendEnd(append(p.Evidence.append(out), '\n'), p.Path, p.Checkpoint)
 }
 
 func parseOpProof(file []byte) (p OpProof, seq uint64, err error) {

@@ -138,10 +138,13 @@ func appendProven(out, commit, next []byte, path []merkle.Hash, checkpoint []byt
 		out = append(out, "\nnext "...)
 		out = append(out, next...)
 	}
-	out = append(out, '\n')
+	return appendEnd(append(out, '\n'), path, checkpoint)
+}
+
+// appendEnd appends the sum over all lines of a file, and its tail.
+func appendEnd(out []byte, path []merkle.Hash, checkpoint []byte) []byte {
 	sum := sumOf(out)
-	out = append(append(append(out, "sum "...), sum...), '\n')
-	return appendTail(out, path, checkpoint)
+	return appendTail(append(append(append(out, "sum "...), sum...), '\n'), path, checkpoint)
 }
 
 // appendLeaves appends the lines of the open leaves, each listed one by its op.

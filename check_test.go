@@ -1,0 +1,207 @@
+package graven
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"graven/internal/block"
+	"graven/internal/fsx"
+	"graven/record"
+)
+
+// TestCheckAudits builds ledgers that hang together and break a rule that only
+// a replay can see.
+func TestCheckAudits(t *testing.T) {
+	big := strings.Repeat("0123456789", 25)
+	for what, spoil := range map[string]func(*script){
+		"a condition that does not hold": func(s *script) {
+			tx := &Tx{}
+			tx.Put([]byte("a"), Bytes([]byte("2")), PutOptions{If: &record.Cond{Kind: record.Absent}})
+			r, err := s.vault.encode(tx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cond := r.ops[0].If
+			r.ops[0].If = nil // the committer does not see it
+			g := s.vault.newGroup()
+			s.vault.take(g, r)
+			r.ops[0].If = cond
+			result := make(chan error, 1)
+			s.vault.dispatch(g, result)
+			s.vault.settled(g, nil, <-result)
+			if d := <-r.done; d.err != nil {
+				t.Fatal(d.err)
+			}
+		},
+		"chunks of another value": func(s *script) {
+			s.group(s.stage("big", big))
+			e, err := s.vault.View().Get([]byte("big"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := s.vault.blocks.ReadList(*e.Chunks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list.Whole = record.IDOf([]byte("another"))
+			text := block.AppendList(nil, list)
+			tx := put("forged", "x")
+			id := record.IDOf(text)
+			tx.contents[0] = Content{id: id, size: 1, bytes: text}
+			tx.ops[0].Value, tx.ops[0].Size, tx.ops[0].Chunks = list.Whole, list.Size, &id
+			s.group(tx)
+		},
+	} {
+		mem := fsx.NewMem()
+		s := newScript(t, mem, small)
+		s.group(put("a", "1"))
+		spoil(s)
+		s.close()
+		if r := checkAll(t, mem, true); len(r.Findings) != 1 {
+			t.Errorf("%s: check finds %v", what, r.Findings)
+		}
+	}
+}
+
+// TestLogFilesEndWhereTheyMust joins two log files: every line is right, and
+// stands where no writer puts it.
+func TestLogFilesEndWhereTheyMust(t *testing.T) {
+	mem, _ := settled(t, 40)
+	logs := walk(t, mem, "vaults/main/log")
+	var files []string
+	for _, name := range logs {
+		if strings.HasSuffix(name, ".jsonl") {
+			files = append(files, name)
+		}
+	}
+	if len(files) < 3 {
+		t.Fatalf("only %d log files", len(files))
+	}
+	at := len(readAll(mem, files[0]))
+	overwrite(t, mem, files[0], int64(at), readAll(mem, files[1]))
+	if err := mem.Remove(files[1]); err != nil {
+		t.Fatal(err)
+	}
+	r := checkAll(t, mem, true)
+	if len(r.Findings) != 1 || r.Findings[0].Offset != int64(at) {
+		t.Errorf("check finds %v, wanted one at offset %d", r.Findings, at)
+	}
+}
+
+// TestCheckBesideAWriter checks at every crash state of a vault's life without
+// the right to write, and beside its writer: honest states are no damage.
+func TestCheckBesideAWriter(t *testing.T) {
+	mem := fsx.NewMem()
+	story(t, mem, &watched{Disk: mem, mem: mem}, nil)
+	perPrefix := 2
+	if testing.Short() {
+		perPrefix = 1
+	}
+	states := 0
+	for state := range mem.CrashStates(fsx.CrashOptions{MaxPerPrefix: perPrefix, Seed: 5}) {
+		if !slices.ContainsFunc(state.Events, func(e any) bool { _, born := e.(created); return born }) {
+			continue
+		}
+		states++
+		if r := checkAll(t, fsx.ReadOnly(state.Disk), true); len(r.Findings) > 0 {
+			t.Fatalf("operation %d (%s): %v", state.Prefix, state.Desc, r.Findings)
+		}
+	}
+	if states < 200 {
+		t.Errorf("only %d states", states)
+	}
+	mem = fsx.NewMem()
+	s := newScript(t, mem, small)
+	for i := range 150 {
+		s.group(put(fmt.Sprint("k", i), strings.Repeat("v", 30)+fmt.Sprint(i)))
+		step := [](func() error){s.vault.syncLog, s.vault.sealFull, s.vault.flushTiles, s.vault.settle}[i%4]
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 > 0 && i < 60 { // the first tile fills behind these
+			continue
+		}
+		for _, readOnly := range []bool{true, false} {
+			store := s.store
+			if readOnly {
+				var err error
+				o := scriptOptions()
+				o.ReadOnly = true
+				if store, err = Open(context.Background(), scriptHost(mem, 4), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := store.Check(context.Background(), "main", CheckOptions{})
+			if err != nil || len(r.Findings) > 0 {
+				t.Fatalf("step %d, beside %v: %v, %v", i, readOnly, r, err)
+			}
+			if readOnly {
+				_ = store.Close()
+			}
+		}
+	}
+	s.close()
+}
+
+// TestCheckWhileSealing checks a vault whose blocks are sealed and dropped while
+// the check is under way, after it has chosen how far to look.
+func TestCheckWhileSealing(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	for i := range 100 {
+		s.group(put(fmt.Sprint("k", i), strings.Repeat("v", 30)+fmt.Sprint(i)))
+	}
+	n := 0
+	r, err := s.store.Check(context.Background(), "main", CheckOptions{Progress: func(_, _ int64) {
+		if n++; n == 50 { // the log is being read
+			for i := range 60 {
+				s.group(put(fmt.Sprint("later", i), strings.Repeat("w", 30)+fmt.Sprint(i)))
+				if err := s.vault.settle(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}})
+	if err != nil || len(r.Findings) > 0 {
+		t.Errorf("%v, %v", r, err)
+	}
+	s.close()
+}
+
+// TestCheckNamesStrangersInTheLog: also behind the last file that is read.
+func TestCheckNamesStrangersInTheLog(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	s.group(put("a", "1"))
+	setFile(t, mem, "vaults/main/log/zzz", []byte("x"))
+	r, err := s.store.Check(context.Background(), "main", CheckOptions{})
+	if err != nil || !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.File == "log/zzz" }) {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+// TestCheckBesideUnpublishedTiles checks beside a writer, and then after its end,
+// between the writing of tiles and the publishing of what they cover.
+func TestCheckBesideUnpublishedTiles(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	for i := range 130 {
+		s.group(put(fmt.Sprint("k", i), "v"))
+	}
+	if err := errors.Join(s.vault.syncLog(), s.vault.flushTiles()); err != nil {
+		t.Fatal(err)
+	}
+	if readAll(mem, "vaults/main/tile/0/000") == nil {
+		t.Fatal("there is no tile")
+	}
+	for _, when := range []string{"beside the writer", "after its end"} {
+		if r := checkAll(t, fsx.ReadOnly(mem), true); len(r.Findings) > 0 {
+			t.Errorf("%s: %v", when, r.Findings)
+		}
+		mem.Kill()
+	}
+}
