@@ -231,6 +231,11 @@ func (c *checker) checkState(v *Vault) {
 		c.find("log", -1, "%v", err)
 		return
 	}
+	docErr := v.loadDocuments()
+	if docErr != nil {
+		v.authority, v.first = nil, &policy{lacks: "it cannot be read"}
+	}
+	v.tip.policy = v.first
 	v.index, v.ids = index.New(), newIdempotency()
 	order := block.NewOrder(v.blocks)
 	m := state.Map{}
@@ -262,28 +267,31 @@ func (c *checker) checkState(v *Vault) {
 	if size < c.report.Size {
 		c.find("", -1, "the state from record %d on is not checked, since record %d is damaged", size, c.broken)
 	}
-	c.checkDocuments(v)
+	if docErr != nil {
+		c.find("", -1, "%v", docErr)
+		return
+	}
+	c.checkDocuments(v, size == c.report.Size)
 }
 
 // checkDocuments compares the keys and the copies of documents in meta with the
-// documents themselves.
-func (c *checker) checkDocuments(v *Vault) {
-	if err := v.loadDocuments(); err != nil {
-		c.find("", -1, "%v", err)
-		return
-	}
+// documents themselves. whole says that the policy in force is known.
+func (c *checker) checkDocuments(v *Vault, whole bool) {
 	for i, name := range []string{logPub, cosignerPub} {
 		if i < len(v.vkeys) {
 			c.derived(name, []byte(v.vkeys[i]+"\n"), false)
 		}
 	}
-	for name, id := range map[string]record.ID{"meta/authority/current.json": c.genesis.Authority, "meta/policy/current.json": c.genesis.Policy} {
-		if doc, err := v.artifact(id); err == nil { // if not, that was said already
-			c.derived(name, append(slices.Clone(doc), '\n'), true)
-		}
+	if doc, err := v.artifact(c.genesis.Authority); err == nil { // if not, that was said already
+		c.derived(authorityFile, append(slices.Clone(doc), '\n'), true)
 	}
-	// While the vault is written to, another file may have become the active one.
-	if c.opts.Rebuild && c.live != nil && c.live.View().Size() == c.limit {
+	// While the vault is written to, another policy may have come into force, and
+	// another file may have become the active one.
+	still := c.limit == noLimit || c.live != nil && c.live.View().Size() == c.limit
+	if whole && still {
+		c.derived(policyFile, append(slices.Clone(v.tip.policy.text), '\n'), true)
+	}
+	if c.opts.Rebuild && c.live != nil && still {
 		c.derived("log/current", []byte(journal.Name(c.places[len(c.places)-1].File)+"\n"), true)
 	}
 	c.checkSigner(logKey, v.vkeys, func(text string) (string, error) {

@@ -31,6 +31,11 @@ func (v *Vault) Commit(ctx context.Context, tx *Tx) (*Receipt, error) {
 	if err := r.takeContents(); err != nil {
 		return nil, err
 	}
+	return v.submit(ctx, r)
+}
+
+// submit queues a request and waits for its answer.
+func (v *Vault) submit(ctx context.Context, r *request) (*Receipt, error) {
 	select {
 	case v.queue <- r:
 	case <-v.stopped:

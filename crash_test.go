@@ -16,6 +16,7 @@ import (
 	"graven/internal/wal"
 	"graven/merkle"
 	"graven/proof"
+	"graven/record"
 )
 
 // What the world knows at the moment of a crash. Each is marked in the trace
@@ -96,7 +97,8 @@ func readAll(d fsx.Disk, name string) []byte {
 }
 
 // story is what happens before the crash: creation, lone and grouped commits,
-// a wide transaction, chunked values, deletes, settling at several points, log
+// a wide transaction, chunked values, deletes, a new policy and a signed
+// transaction, settling at several points, log
 // rotation, sealed blocks, WAL files used again, a clean end and a second life.
 func story(t testing.TB, mem *fsx.Mem, disk fsx.Disk, plant func(*Vault)) {
 	mem.Record()
@@ -105,14 +107,17 @@ func story(t testing.TB, mem *fsx.Mem, disk fsx.Disk, plant func(*Vault)) {
 	if plant != nil {
 		plant(s.vault)
 	}
+	acknowledge := func(r *Receipt) {
+		line, err := s.vault.View().Record(r.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := proof.Checkpoint{Origin: s.vault.Origin(), Size: r.Size, Root: r.Root}
+		mem.Mark(acknowledged{r.Seq, merkle.LeafHash(line), head})
+	}
 	commit := func(txs ...*Tx) {
 		for _, r := range s.group(txs...) {
-			line, err := s.vault.View().Record(r.Seq)
-			if err != nil {
-				t.Fatal(err)
-			}
-			head := proof.Checkpoint{Origin: s.vault.Origin(), Size: r.Size, Root: r.Root}
-			mem.Mark(acknowledged{r.Seq, merkle.LeafHash(line), head})
+			acknowledge(r)
 		}
 	}
 	settle := func() {
@@ -127,6 +132,15 @@ func story(t testing.TB, mem *fsx.Mem, disk fsx.Disk, plant func(*Vault)) {
 	settle()
 	commit(s.stage("big", strings.Repeat("0123456789", 25)))
 	commit(del("b"))
+	signer, key := actorKey(t, "signer", proof.TypeEd25519)
+	r, err := s.setPolicy(func(p *record.Policy) {
+		p.Actors = []record.PolicyActor{{Actor: "signer", Keys: []string{key}}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	acknowledge(r)
+	commit(signed(put("s", "signed"), "signer", signer))
 	for i := range 6 {
 		commit(put("fill"+fmt.Sprint(i), value+fmt.Sprint(i)))
 	}
@@ -247,6 +261,9 @@ func remembers(v *Vault, knows []any) error {
 			}
 			if merkle.LeafHash(line) != e.leaf {
 				return fmt.Errorf("acknowledged record %d is another", e.seq)
+			}
+			if p := v.tip.policy; p.seq == e.seq {
+				continue // the acknowledged policy is in force
 			}
 			ops, err := w.Ops(e.seq)
 			if err != nil {

@@ -21,6 +21,9 @@ const (
 	classLog  = "log" // the class of documents and op lines: never dropped
 	cleanFile = "meta/host/clean"
 
+	authorityFile = "meta/authority/current.json"
+	policyFile    = "meta/policy/current.json"
+
 	cosignerKey = "meta/keys/priv/cosigner.skey"
 	logKey      = "meta/keys/priv/log.skey"
 	cosignerPub = "meta/keys/pub/cosigner.vkey"
@@ -120,7 +123,7 @@ func (s *Store) fill(dir fsx.Dir, g *record.Genesis, keys proof.Keys, authority,
 			return err
 		}
 	}
-	for name, doc := range map[string][]byte{"meta/authority/current.json": authority, "meta/policy/current.json": policy} {
+	for name, doc := range map[string][]byte{authorityFile: authority, policyFile: policy} {
 		if err := dir.Replace(name, append(slices.Clone(doc), '\n')); err != nil {
 			return err
 		}

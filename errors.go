@@ -46,6 +46,8 @@ var (
 	ErrLimit = errors.New("over the limit")
 	// ErrConflict: a precondition does not hold, or an idempotency id was used for another request.
 	ErrConflict = errors.New("conflict")
+	// ErrDenied: the vault's policy does not let this actor write, or not without a signature.
+	ErrDenied = errors.New("denied")
 	// ErrReadOnly: the vault was opened for reading, or may not be written until it is adopted.
 	ErrReadOnly = errors.New("read-only")
 	// ErrFull: the disk has no room for the transaction; nothing of it was written. It may be tried again.

@@ -94,7 +94,7 @@ func TestLackingFeatureReadsOnly(t *testing.T) {
 		line    string
 	}{
 		{"named in genesis", future(append(append([]string{}, known...), "zoning/3")...), "zoning/3", ""},
-		{"a kind it knows by name only", small, "policy/1", `{"v":1,"kind":"policy","seq":%d,"time":"%s","number":1,"doc":"DOC","sigs":[{"key":"k+00000000","sig":"AA=="}]}`},
+		{"a kind it knows by name only", small, "authority/1", `{"v":1,"kind":"authority","seq":%d,"time":"%s","number":1,"doc":"DOC","sigs":[{"key":"k+00000000","sig":"AA=="}]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			mem := fsx.NewMem()

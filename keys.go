@@ -12,7 +12,8 @@ import (
 	"graven/record"
 )
 
-// loadDocuments reads the authority and the policy in force.
+// loadDocuments reads the authority and the policy that genesis names; a replay
+// applies the policies that followed.
 func (v *Vault) loadDocuments() error {
 	b, err := v.artifact(v.genesis.Authority)
 	if err != nil {
@@ -20,12 +21,17 @@ func (v *Vault) loadDocuments() error {
 	}
 	a, err := record.ParseAuthority(b)
 	if errors.Is(err, record.ErrUnknownVersion) {
-		v.readOnly = "its authority is of a version that this program does not know; open it with a newer one"
-		return v.loadPublicKeys()
+		v.lack("its authority is of a version that this program does not know")
+		if err := v.loadPublicKeys(); err != nil {
+			return err
+		}
+		v.first, err = v.firstPolicy()
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("%w: authority %v: %w", ErrDamaged, v.genesis.Authority, err)
 	}
+	v.authority = a
 	for _, role := range []string{record.RoleLog, record.RoleCosigner} {
 		for _, k := range a.Keys {
 			if k.Has(role) {
@@ -39,20 +45,8 @@ func (v *Vault) loadDocuments() error {
 	if v.cosigner != nil && !slices.Contains(v.vkeys[1:], v.cosigner.VKey()) {
 		return fmt.Errorf("%w: %s is a key that the authority does not name; put the right key file back", ErrInvalid, cosignerKey)
 	}
-	b, err = v.artifact(v.genesis.Policy)
-	if err != nil {
-		return fmt.Errorf("policy: %w", err)
-	}
-	p, err := record.ParsePolicy(b)
-	if errors.Is(err, record.ErrUnknownVersion) {
-		v.readOnly = "its policy is of a version that this program does not know; open it with a newer one"
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%w: policy %v: %w", ErrDamaged, v.genesis.Policy, err)
-	}
-	v.classes = p.Classes
-	return nil
+	v.first, err = v.firstPolicy()
+	return err
 }
 
 // writePublicKeys makes the key files again that are missing.
@@ -101,6 +95,9 @@ func (v *Vault) loadSigner() error {
 	}
 	s, err := proof.NewSigner(strings.TrimSuffix(string(b), "\n"))
 	if err != nil {
+		return fmt.Errorf("%s: %w", logKey, err)
+	}
+	if v.author, err = proof.NewMessageSigner(strings.TrimSuffix(string(b), "\n")); err != nil {
 		return fmt.Errorf("%s: %w", logKey, err)
 	}
 	v.signer = s

@@ -182,7 +182,7 @@ func (v *Vault) openReading(alone bool) error {
 	v.published.Store(head.Size)
 	v.view.Store(&View{
 		vault: v, head: head, note: own, both: both, at: s.time, commit: s.commit, pos: head.Size - 1, state: v.tip.state,
-		tree: v.tiles.Snapshot(), height: s.height, epoch: s.epoch, newest: true,
+		tree: v.tiles.Snapshot(), height: s.height, epoch: s.epoch, policy: v.tip.policy, newest: true,
 	})
 	return nil
 }

@@ -184,7 +184,7 @@ func (v *Vault) newView(t tip, commit []byte) (*View, error) {
 	}
 	return &View{
 		vault: v, head: head, note: note, at: t.time, commit: commit, pos: t.next - 1,
-		state: t.state, tree: v.tiles.Snapshot(), height: t.height, epoch: t.epoch, newest: true,
+		state: t.state, tree: v.tiles.Snapshot(), height: t.height, epoch: t.epoch, policy: t.policy, newest: true,
 	}, nil
 }
 

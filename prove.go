@@ -123,6 +123,35 @@ func (w *View) ProveOp(seq, number uint64) ([]byte, error) {
 	return p.Encode(seq), nil
 }
 
+// ProveSigned makes the proof that the transaction in record seq carries its
+// actor's signature, with all that the signature is of: [proof.Result.CheckActor]
+// verifies it. It holds every op of a wide transaction.
+func (w *View) ProveSigned(seq uint64) ([]byte, error) {
+	line, tx, err := w.transaction(seq)
+	if err != nil {
+		return nil, err
+	}
+	if tx.Sig == nil {
+		return nil, fmt.Errorf("the transaction of record %d: %w: it is not signed", seq, ErrNotFound)
+	}
+	p := proof.SignedProof{Record: line, Checkpoint: w.note}
+	if tx.Wide != nil {
+		if tx.Wide.Size > proof.MaxFile/2 {
+			return nil, &LimitError{Field: "op lines in one proof", Value: tx.Wide.Size, Limit: proof.MaxFile / 2}
+		}
+		if p.Ops, err = w.opLines(seq); err != nil {
+			return nil, err
+		}
+	}
+	if p.Genesis, err = w.Record(0); err != nil {
+		return nil, err
+	}
+	if p.Path, err = merkle.MultiProof([]uint64{0, seq}, w.head.Size, treeHashes{w}); err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	return p.Encode(seq), nil
+}
+
 // ProveConsistency makes the proof that the log's first oldSize records are still
 // what they were: with an older checkpoint in hand anybody sees that the log only
 // grew.

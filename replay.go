@@ -18,6 +18,7 @@ func (v *Vault) replay(size uint64, want merkle.Hash) error {
 	v.index = index.New()
 	v.ids = newIdempotency()
 	v.pending = map[artifactKey]struct{}{}
+	v.tip.policy = v.first
 	order := block.NewOrder(v.blocks)
 	edit := state.Map{}.Edit()
 	const stretch = 1024
@@ -54,7 +55,15 @@ func (v *Vault) replayLine(edit *state.Edit, order *block.Order, seq uint64, lin
 	case *record.Genesis:
 		return mentionAll(order, classLog, b.Authority, b.Policy)
 	case *record.Document:
-		return mentionAll(order, classLog, b.Doc)
+		if err := mentionAll(order, classLog, b.Doc); err != nil {
+			return err
+		}
+		switch b.Kind {
+		case record.KindPolicy:
+			return v.replayPolicy(seq, line, b)
+		case record.KindAuthority:
+			v.authority = nil // not applied yet: the vault is read-only
+		}
 	case *record.Tx:
 		if err := v.replayTx(edit, order, line, seq, b); err != nil {
 			return fmt.Errorf("%s, offset %d: %w", logName(at().File), at().Offset, err)
@@ -158,6 +167,11 @@ func (v *Vault) checkForm(seq uint64, tx *record.Tx, ops []record.Op, lines [][]
 	}
 	if err := tx.VerifyReq(lines); err != nil {
 		return fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	if p := v.tip.policy; p.lacks == "" {
+		if err := p.allows(v.genesis.Vault, tx.Actor, tx.Class, tx.Req, tx.Sig); err != nil {
+			return fmt.Errorf("%w: record %d was committed although policy %d did not allow it: %v", ErrDamaged, seq, p.number, err)
+		}
 	}
 	return nil
 }

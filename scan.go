@@ -84,7 +84,7 @@ func (s *scanner) line(seq uint64, line []byte, at journal.Pos) error {
 func (s *scanner) meaning(f record.Frame, line []byte, leaf merkle.Hash, at journal.Pos) error {
 	known := f.V == record.Version
 	switch {
-	case known && f.Kind == record.KindTx:
+	case known && (f.Kind == record.KindTx || f.Kind == record.KindPolicy):
 		return nil // replay parses it; here the frame is enough
 	case known && (f.Kind == record.KindGenesis || f.Kind == record.KindCommit || f.Kind == record.KindBlock):
 	default:
@@ -114,8 +114,8 @@ func (s *scanner) meaning(f record.Frame, line []byte, leaf merkle.Hash, at jour
 }
 
 // knownFeatures are the kinds whose meaning this program applies. Records of
-// authority and policy change who may do what; this program does not apply them
-// yet and so does not write to a vault that holds one.
+// authority change whose signatures count; this program does not apply them yet
+// and so does not write to a vault that holds one.
 var knownFeatures = []string{"authority/1", "block/1", "commit/1", "genesis/1", "policy/1", "tx/1"}
 
 // checkFeature notes a record whose meaning is a feature that this program does not apply.

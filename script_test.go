@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"graven/internal/fsx"
+	"graven/proof"
 	"graven/record"
 )
 
@@ -95,7 +96,6 @@ func commitGroup(v *Vault, txs ...*Tx) ([]*Receipt, error) {
 	if err := v.writable(); err != nil {
 		return nil, err
 	}
-	g := v.newGroup()
 	requests := make([]*request, len(txs))
 	for i, tx := range txs {
 		r, err := v.encode(tx)
@@ -105,8 +105,16 @@ func commitGroup(v *Vault, txs ...*Tx) ([]*Receipt, error) {
 		if err := errors.Join(v.heal(r), r.takeContents()); err != nil {
 			return nil, err
 		}
-		v.take(g, r)
 		requests[i] = r
+	}
+	return groupOf(v, requests...)
+}
+
+// groupOf is commitGroup of requests.
+func groupOf(v *Vault, requests ...*request) ([]*Receipt, error) {
+	g := v.newGroup()
+	for _, r := range requests {
+		v.take(g, r)
 	}
 	result := make(chan error, 1)
 	if v.dispatch(g, result) {
@@ -120,6 +128,39 @@ func commitGroup(v *Vault, txs ...*Tx) ([]*Receipt, error) {
 		errs = append(errs, d.err)
 	}
 	return receipts, errors.Join(errs...)
+}
+
+// setPolicy puts a changed policy into force, in a group of its own.
+func (s *script) setPolicy(change func(*record.Policy)) (*Receipt, error) {
+	s.t.Helper()
+	doc, number := s.vault.Policy()
+	change(&doc)
+	r, err := s.vault.encodePolicy(doc, number)
+	if err != nil {
+		return nil, err
+	}
+	receipts, err := groupOf(s.vault, r)
+	return receipts[0], err
+}
+
+// actorKey is a key pair for an actor, always the same for a name and type.
+func actorKey(t testing.TB, name string, typ byte) (*proof.MessageSigner, string) {
+	t.Helper()
+	pair, err := proof.GenerateKey(name, typ, rand.NewChaCha8([32]byte([]byte(name + strings.Repeat(".", 32))[:32])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := proof.NewMessageSigner(pair.SKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, pair.VKey
+}
+
+// signed makes an actor sign a transaction.
+func signed(tx *Tx, actor string, signer *proof.MessageSigner) *Tx {
+	tx.Actor, tx.Sign = actor, signer.SignRequest
+	return tx
 }
 
 func put(pairs ...string) *Tx {

@@ -28,6 +28,7 @@ type tip struct {
 	epoch  uint64
 	height uint64      // of the next commit
 	prev   merkle.Hash // leaf hash of the newest commit line
+	policy *policy     // in force for the next record
 }
 
 // group is what becomes durable together. The committer fills it while the
@@ -109,8 +110,16 @@ func (v *Vault) append(g *group, at time.Time, encode func(dst []byte) ([]byte, 
 // tip, and if they hold writes the request's records into the group. Nothing of
 // a request that is refused is left behind. The error, if any, is the caller's.
 func (v *Vault) sequence(g *group, r *request) error {
+	if r.policy != nil {
+		return v.sequencePolicy(g, r)
+	}
 	if done, err := v.seenBefore(g, r); done || err != nil {
 		return err
+	}
+	if r.judged != v.tip.policy { // it changed since the caller looked
+		if err := v.tip.policy.allows(v.genesis.Vault, r.actor, r.class, r.req, r.sig); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(v.deletesExist(r), v.conditions(r.ops, v.tip.next)); err != nil {
 		return err
@@ -122,7 +131,7 @@ func (v *Vault) sequence(g *group, r *request) error {
 		}
 	}
 	full, size := opLines(r, chain)
-	tx := &record.Tx{Actor: r.actor, ID: r.id, Class: r.class, Req: r.req}
+	tx := &record.Tx{Actor: r.actor, ID: r.id, Class: r.class, Req: r.req, Sig: r.sig}
 	digests := digestsOf(full)
 	var wide, inline []byte
 	if uint64(size) > v.genesis.OpLines {

@@ -11,8 +11,8 @@ import (
 )
 
 // settle does what follows behind the acknowledgements, in this order: sync
-// log and blocks, write full tiles, seal full blocks, publish a checkpoint, let
-// the WAL forget. A crash between any two steps loses nothing: the WAL still
+// log and blocks, write full tiles, seal full blocks, copy a new policy, publish a
+// checkpoint, let the WAL forget. A crash between any two steps loses nothing: the WAL still
 // holds whatever is not synced, and every step may be done again.
 //
 // It may run while groups are persisted; mu keeps two settles apart.
@@ -34,6 +34,9 @@ func (v *Vault) settle() error {
 	}
 	if err := v.sealFull(); err != nil {
 		return v.behind("sealing a block", err)
+	}
+	if err := v.cachePolicy(view.policy); err != nil {
+		return v.behind("copying the policy", err)
 	}
 	if err := v.publish(view); err != nil {
 		return v.behind("publishing a checkpoint", err)

@@ -114,6 +114,11 @@ type Tx struct {
 	ID    string // idempotency id: committing the same request again gives the first receipt
 	Class string // retention class of the values; empty: the vault's default
 
+	// Sign, if it is set, signs the request for Actor: Commit calls it once, with
+	// the vault's id and the request's digest (see proof.MessageSigner). The vault's
+	// policy says whose requests must be signed, and by which keys.
+	Sign func(vault record.VaultID, req record.ID) (record.Sig, error)
+
 	ops      []record.Op
 	contents contents // of ops[i]; the zero Content for deletes and conditions
 	absentOK []bool   // of ops[i]: a delete may meet an absent key
@@ -197,6 +202,9 @@ type request struct {
 	id       string
 	class    string // as in the record: empty for the default
 	req      record.ID
+	sig      *record.Sig // the actor's, of req; nil: none
+	judged   *policy     // that allowed it
+	policy   *policy     // instead of all this: a new policy
 	ops      []record.Op
 	lines    [][]byte // request lines of the ops: without prev, skip, n
 	contents contents
@@ -248,6 +256,17 @@ func (v *Vault) encode(tx *Tx) (*request, error) {
 		}
 	}
 	r.req = digest.Sum()
+	if tx.Sign != nil {
+		sig, err := tx.Sign(v.genesis.Vault, r.req)
+		if err != nil {
+			return nil, fmt.Errorf("signing the request of actor %q: %w", r.actor, err)
+		}
+		r.sig = &sig
+	}
+	r.judged = v.View().policy
+	if err := r.judged.allows(v.genesis.Vault, r.actor, r.class, r.req, r.sig); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -270,9 +289,6 @@ func (v *Vault) checkLimits(r *request) error {
 	}
 	if !utf8.ValidString(r.actor) || !utf8.ValidString(r.id) {
 		return fmt.Errorf("%w: actor %q, id %q: both are UTF-8", ErrInvalid, r.actor, r.id)
-	}
-	if r.class != "" && !slices.Contains(v.classes, r.class) {
-		return fmt.Errorf("%w: class %q: the vault's policy has %q", ErrInvalid, r.class, v.classes)
 	}
 	inline := 0
 	for i := range r.ops {

@@ -42,10 +42,13 @@ type Vault struct {
 	walLost   bool            // fixed: it was not closed cleanly and has no WAL
 	audit     *audit          // fixed: what a check wants of a replay; nil: the first missing artifact ends it
 	lost      bool            // fixed: a sealed block could not be loaded
-	classes   []string        // fixed: that the policy lets a transaction name
+	first     *policy         // fixed: the policy of genesis
 	restoring bool            // fixed: the open writes the WAL's groups again
 	signer    signer          // fixed: nil if read-only
+	author    messageSigner   // fixed: the same key, for documents
 	cosigner  *proof.Cosigner // fixed: nil if read-only, or its key is not here
+
+	authority *record.Authority // fixed once the log is replayed; nil: one that this program does not know
 
 	journal *journal.Log
 	blocks  *block.Store
@@ -62,6 +65,7 @@ type Vault struct {
 	settling  sync.Mutex               // held while settling
 	sealing   map[block.OpenBlock]bool // settle: blocks that were sealed since the open
 	published atomic.Uint64            // size of the published checkpoint; written by settle
+	cached    uint64                   // settle: number of the policy in meta/policy; 0 too if nobody has looked
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
@@ -82,6 +86,11 @@ type Vault struct {
 type signer interface {
 	SignCheckpoint(proof.Checkpoint) ([]byte, error)
 	VKey() string
+}
+
+// messageSigner signs the records of documents.
+type messageSigner interface {
+	Sign(message []byte) (record.Sig, error)
 }
 
 // Name is the vault's name in its store.

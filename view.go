@@ -29,7 +29,8 @@ type View struct {
 	tree   *tilestore.Reader // at least head.Size leaves
 	height uint64            // commits so far
 	epoch  uint64
-	newest bool // pos is the commit itself: proofs of keys can be made
+	policy *policy // in force behind commit
+	newest bool    // pos is the commit itself: proofs of keys can be made
 }
 
 // View returns the newest durable position.

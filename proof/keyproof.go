@@ -181,14 +181,14 @@ func (r *lineReader) claim() (string, error) {
 		return "", r.fail("behind it: wanted `claim` and what is claimed")
 	}
 	switch string(word) {
-	case claimPresent, claimAbsent, claimList, claimCount, claimHistory, claimPast, claimConsistency, claimOp:
+	case claimPresent, claimAbsent, claimList, claimCount, claimHistory, claimPast, claimConsistency, claimOp, claimSigned:
 		return string(word), nil
 	}
 	notWord := func(c rune) bool { return (c < 'a' || c > 'z') && c != '-' }
 	if len(word) == 0 || bytes.IndexFunc(word, notWord) >= 0 {
 		return "", r.fail("claim %s, wanted one word", clip(word))
 	}
-	return "", fmt.Errorf("%w: claim %s, known are present, absent, list, count, history, past, consistency and op", ErrUnknownVersion, clip(word))
+	return "", fmt.Errorf("%w: claim %s, known are present, absent, list, count, history, past, consistency, op and signed", ErrUnknownVersion, clip(word))
 }
 
 // claim says what the parts claim.

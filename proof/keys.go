@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"filippo.io/mldsa"
@@ -266,9 +267,9 @@ func newSecret(name string, typ byte, material []byte) (*secret, error) {
 	return k, nil
 }
 
-// parseSecret parses a signing key of the wanted type as strictly as ParseVKey.
-// Its errors never quote what was read.
-func parseSecret(skey string, typ byte) (*secret, error) {
+// parseSecret parses a signing key of one of the wanted types as strictly as
+// ParseVKey. Its errors never quote what was read.
+func parseSecret(skey string, types ...byte) (*secret, error) {
 	rest, ok := strings.CutPrefix(skey, skeyPrefix)
 	if !ok || len(rest) > maxKeyText {
 		return nil, fmt.Errorf("%w signing key: wanted %sNAME+HHHHHHHH+base64", ErrFormat, skeyPrefix)
@@ -284,8 +285,8 @@ func parseSecret(skey string, typ byte) (*secret, error) {
 	if k.vkey.id != id {
 		return nil, fmt.Errorf("%w signing key of %q: its id is %08x, but the key gives %08x", ErrFormat, name, id, k.vkey.id)
 	}
-	if k.vkey.typ != typ {
-		return nil, fmt.Errorf("%w signing key of %q: type %d, wanted %d", ErrFormat, name, k.vkey.typ, typ)
+	if !slices.Contains(types, k.vkey.typ) {
+		return nil, fmt.Errorf("%w signing key of %q: type %d, wanted %d", ErrFormat, name, k.vkey.typ, types)
 	}
 	return k, nil
 }

@@ -29,7 +29,7 @@ type Result struct {
 }
 
 // Claim is what was proven: a RecordProven, a Present, an Absent, a Listed, a
-// Counted, a History, a Past, a Consistent or an OpProven.
+// Counted, a History, a Past, a Consistent, an OpProven or a Signed.
 type Claim interface{ isClaim() }
 
 // RecordProven: the log has this record at this place.
@@ -169,6 +169,7 @@ func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
 //	history:{"key":"a"}    all versions of a key
 //	past:{"key":"a","at":17}   a key as it was after record 17
 //	op:{"seq":17,"op":3}   an op of a transaction
+//	signed:17              the transaction in record 17, with its actor's signature
 //	size:17                that the first 17 records are those of an older checkpoint
 //
 // A key that itself begins with one of these words is written in base64. Keys
@@ -187,6 +188,8 @@ func (r *Result) Subject() string {
 		return "count:" + c.Subject.Format()
 	case OpProven:
 		return "op:" + opSubject(c.Seq, c.Number)
+	case Signed:
+		return "signed:" + strconv.FormatUint(c.Seq, 10)
 	case Consistent:
 		return consistencySubject(c.Size)
 	case History:
@@ -199,7 +202,7 @@ func (r *Result) Subject() string {
 
 // SubjectWords are what subjects begin with that are not keys of users as they
 // stand. A key that begins with one is written in base64.
-var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:", "history:", "past:", "size:", "op:"}
+var SubjectWords = []string{"record:", "b64:", "space:", "list:", "count:", "history:", "past:", "size:", "op:", "signed:"}
 
 func keySubject(space byte, key []byte) string {
 	text := string(key)
@@ -297,6 +300,12 @@ func (r *Result) Describe() []string {
 		say("Counts of whole subtrees are the log's own: they are true if a replay finds them so.")
 	case OpProven:
 		say("Op %d of the transaction in record %d of the log %q is: %s", claim.Number, claim.Seq, c.Origin, claim.Line)
+	case Signed:
+		say("Record %d of the log %q is a transaction of actor %q, %d ops, which carries a signature of its request by the key %q.", claim.Seq, c.Origin, claim.Actor, len(claim.Lines), claim.Key)
+		for _, line := range claim.Lines {
+			say("%s", line)
+		}
+		say("Whether that key has signed it, a check against the actor's verifier key tells.")
 	case Consistent:
 		say("The first %d records of the log %q have root %s. Compare it with the checkpoint of that size that you have.", claim.Size, c.Origin, claim.Root)
 	case History:

@@ -87,6 +87,8 @@ func (v *Verifier) verifyClaim(file []byte) (*Result, error) {
 		return v.verifyConsistency(file)
 	case claimOp:
 		return v.verifyOp(file)
+	case claimSigned:
+		return v.verifySigned(file)
 	}
 	if len(file) > maxKeyFile {
 		return nil, fmt.Errorf("%w proof file: %d bytes, wanted at most %d of a single key", ErrFormat, len(file), maxKeyFile)

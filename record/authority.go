@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// The documents in force, artifacts of one line without a line feed:
+// The authority in force, an artifact of one line without a line feed:
 //
 //	{"v":1,"kind":"authority","epoch":0,"threshold":1,"keys":[{"roles":["authority","log"],"vkey":"…"},…]}
-//	{"v":1,"kind":"policy","features":["…"],"classes":["main"]}
 
 // Authority says which keys speak for a vault.
 type Authority struct {
@@ -69,7 +68,7 @@ func (a *Authority) Append(dst []byte) ([]byte, error) {
 // those of [Parse] otherwise.
 func ParseAuthority(doc []byte) (*Authority, error) {
 	p := scanner{b: doc}
-	if err := p.documentStart(KindAuthority); err != nil {
+	if _, err := p.documentStart(KindAuthority, Version); err != nil {
 		return nil, err
 	}
 	a := new(Authority)
@@ -94,16 +93,6 @@ func ParseAuthority(doc []byte) (*Authority, error) {
 		return nil, p.err
 	}
 	return a, nil
-}
-
-// documentStart reads version and kind of a document.
-func (p *scanner) documentStart(kind string) error {
-	v := p.int(`{"v":`)
-	p.lit(`,"kind":"` + kind + `"`)
-	if p.err == nil && v != Version {
-		return fmt.Errorf("%w: the document is %s, wanted %s", ErrUnknownVersion, Feature(kind, v), Feature(kind, Version))
-	}
-	return p.err
 }
 
 func (a *Authority) check() *FieldError {

@@ -2,8 +2,11 @@ package record
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -59,17 +62,58 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+func TestPolicyOfSigners(t *testing.T) {
+	y := sampleSigners()
+	doc := mustPolicy(t, y)
+	want := `{"v":2,"kind":"policy","features":[` + genesisFeatures + `],"classes":["archive","main"],"actors":[{"actor":"alice","keys":["` +
+		y.Actors[0].Keys[0] + `","` + y.Actors[0].Keys[1] + `"]},{"actor":"clerk 3","keys":[]}],"others":"refuse"}`
+	if string(doc) != want {
+		t.Errorf("got  %s\nwant %s", doc, want)
+	}
+	got, err := ParsePolicy(doc)
+	if err != nil || !reflect.DeepEqual(got, y) {
+		t.Fatalf("parsed %+v, %v", got, err)
+	}
+	if keys, known := got.Keys("alice"); !known || len(keys) != 2 {
+		t.Errorf("alice has %q, known: %v", keys, known)
+	}
+	if keys, known := got.Keys("clerk 3"); !known || len(keys) != 0 {
+		t.Errorf("clerk 3 has %q, known: %v", keys, known)
+	}
+	if _, known := got.Keys("bob"); known {
+		t.Error("bob is known")
+	}
+	if id := KeyIDOf(y.Actors[0].Keys[0]); !isKeyID(id) || !strings.HasPrefix(y.Actors[0].Keys[0], id+"+") {
+		t.Errorf("the key's id is %q", id)
+	}
+}
+
 func TestDocumentVersions(t *testing.T) {
 	for _, doc := range []string{`{"v":2,"kind":"authority","quorum":[]}`, `{"v":0,"kind":"authority"}`} {
 		if _, err := ParseAuthority([]byte(doc)); !errors.Is(err, ErrUnknownVersion) || errors.Is(err, ErrSyntax) {
 			t.Errorf("%s: %v", doc, err)
 		}
 	}
-	if _, err := ParsePolicy([]byte(`{"v":2,"kind":"policy"}`)); !errors.Is(err, ErrUnknownVersion) {
+	if _, err := ParsePolicy([]byte(`{"v":3,"kind":"policy"}`)); !errors.Is(err, ErrUnknownVersion) {
 		t.Error(err)
 	}
 	if _, err := ParsePolicy([]byte(`{"v":2,"kind":"authority"}`)); !errors.Is(err, ErrSyntax) {
 		t.Error(err)
+	}
+}
+
+// The base64 of a key may hold what parts its name from its hash.
+func TestPolicyKeyWithPlus(t *testing.T) {
+	key := append([]byte{1}, bytes.Repeat([]byte{0x0f, 0x80}, 16)...)
+	sum := sha256.Sum256(append([]byte("alice\n"), key...))
+	vkey := fmt.Sprintf("alice+%x+%s", sum[:4], base64.StdEncoding.EncodeToString(key))
+	if !strings.Contains(vkey[len("alice+00000000+"):], "+") {
+		t.Fatalf("%s has no + in its key", vkey)
+	}
+	y := samplePolicy()
+	y.Actors = []PolicyActor{{Actor: "alice", Keys: []string{vkey}}}
+	if got, err := ParsePolicy(mustPolicy(t, y)); err != nil || !reflect.DeepEqual(got, y) {
+		t.Errorf("parsed %+v, %v", got, err)
 	}
 }
 
@@ -117,6 +161,36 @@ func documentRefusals() (authority, policy []change) {
 	return authority, policy
 }
 
+// signerRefusals lists changes of the sample policy of version 2 that break one
+// rule each.
+func signerRefusals() []change {
+	y := sampleSigners()
+	first, second := y.Actors[0].Keys[0], y.Actors[0].Keys[1]
+	keys := `["` + first + `","` + second + `"]`
+	twin := func(kind byte, size int) string { return `["` + vkeyFor("alice", kind, size) + `"]` }
+	return []change{
+		{name: "version 1 with actors", from: `"v":2`, to: `"v":1`},
+		{name: "nothing that version 1 cannot say", from: `[{"actor":"alice","keys":` + keys + `},{"actor":"clerk 3","keys":[]}],"others":"refuse"`, to: `[],"others":"allow"`},
+		{name: "no actors field", from: `"actors":[{"actor":"alice","keys":` + keys + `},{"actor":"clerk 3","keys":[]}],`, to: ``},
+		{name: "no others", from: `,"others":"refuse"`, to: ``},
+		{name: "others unknown", from: `"refuse"`, to: `"ask"`},
+		{name: "actors not sorted", from: `"alice"`, to: `"david"`},
+		{name: "actor twice", from: `"clerk 3"`, to: `"alice"`},
+		{name: "actor of 257 bytes", from: `"clerk 3"`, to: `"` + strings.Repeat("x", 257) + `"`},
+		{name: "keys not sorted", from: keys, to: `["` + second + `","` + first + `"]`},
+		{name: "key twice", from: second, to: first},
+		{name: "key of type 4", from: keys, to: twin(4, 32)},
+		{name: "key of type 1 with 31 bytes", from: keys, to: twin(1, 31)},
+		{name: "key of type 6 with 32 bytes", from: keys, to: twin(6, 32)},
+		{name: "key without hash", from: "+" + strings.Split(first, "+")[1] + "+", to: "+"},
+		{name: "keys before actor", from: `{"actor":"clerk 3","keys":[]}`, to: `{"keys":[],"actor":"clerk 3"}`},
+		{name: "comma before the first actor", from: `"actors":[`, to: `"actors":[,`},
+		{name: "comma behind the last actor", from: `"keys":[]}]`, to: `"keys":[]},]`},
+		{name: "space", from: `"keys":[]`, to: `"keys": []`},
+		{name: "space behind", from: `"refuse"}`, to: `"refuse"} `},
+	}
+}
+
 func TestDocumentRefusals(t *testing.T) {
 	authority, policy := documentRefusals()
 	base := mustAuthority(t, sampleAuthority())
@@ -129,6 +203,12 @@ func TestDocumentRefusals(t *testing.T) {
 	for _, c := range policy {
 		if _, err := ParsePolicy(c.apply(t, base)); !errors.Is(err, ErrSyntax) {
 			t.Errorf("policy, %s: %v", c.name, err)
+		}
+	}
+	base = mustPolicy(t, sampleSigners())
+	for _, c := range signerRefusals() {
+		if _, err := ParsePolicy(c.apply(t, base)); !errors.Is(err, ErrSyntax) {
+			t.Errorf("policy of signers, %s: %v", c.name, err)
 		}
 	}
 }
@@ -149,6 +229,12 @@ func TestDocumentEncoderRefuses(t *testing.T) {
 		"features":   func(y *Policy) { y.Features = nil },
 		"classes[0]": func(y *Policy) { y.Classes = []string{"log"} },
 		"classes[1]": func(y *Policy) { y.Classes = []string{"b", "a"} },
+		"actors[1].actor": func(y *Policy) {
+			y.Actors = []PolicyActor{{Actor: "b"}, {Actor: "a"}}
+		},
+		"actors[0].keys[1]": func(y *Policy) {
+			y.Actors = []PolicyActor{{Actor: "b", Keys: []string{vkeyFor("b", 1, 32), vkeyFor("a", 1, 32)}}}
+		},
 	}
 	for field, change := range policies {
 		y := samplePolicy()
@@ -179,6 +265,7 @@ func TestDocumentDamage(t *testing.T) {
 	}{
 		{"authority", mustAuthority(t, small), reencodeAuthority},
 		{"policy", mustPolicy(t, samplePolicy()), reencodePolicy},
+		{"policy of signers", mustPolicy(t, sampleSigners()), reencodePolicy},
 	}
 	for _, tc := range tests {
 		for n := range tc.doc {

@@ -180,7 +180,11 @@ func FuzzParseAuthority(f *testing.F) {
 
 func FuzzParsePolicy(f *testing.F) {
 	f.Add(mustPolicy(f, samplePolicy()))
-	f.Add([]byte(`{"v":2,"kind":"policy"}`))
+	f.Add([]byte(`{"v":3,"kind":"policy"}`))
+	f.Add(mustPolicy(f, sampleSigners()))
+	for _, c := range signerRefusals() {
+		f.Add(c.apply(f, mustPolicy(f, sampleSigners())))
+	}
 	_, changes := documentRefusals()
 	for _, c := range changes {
 		f.Add(c.apply(f, mustPolicy(f, samplePolicy())))

@@ -157,14 +157,26 @@ func goldenDocuments(t *testing.T) map[string][]lineVector {
 		}
 		v := newVector(kind, doc, true)
 		v.Leaf = ""
+		next := "2"
+		if kind == KindPolicy {
+			next = "3"
+		}
 		list := []lineVector{v, {
-			Name: "version 2", Line: `{"v":2,"kind":"` + kind + `","new":[]}`, Meaning: meaningVersion, Why: "a missing feature, not damage",
+			Name: "version " + next, Line: `{"v":` + next + `,"kind":"` + kind + `","new":[]}`, Meaning: meaningVersion, Why: "a missing feature, not damage",
 		}}
 		for _, c := range changes {
 			list = append(list, newVector(c.name, c.apply(t, doc), false))
 		}
 		files["document-"+kind] = list
 	}
+	doc := mustPolicy(t, sampleSigners())
+	v := newVector("policy of version 2", doc, true)
+	v.Leaf = ""
+	list := append(files["document-"+KindPolicy], v)
+	for _, c := range signerRefusals() {
+		list = append(list, newVector(c.name, c.apply(t, doc), false))
+	}
+	files["document-"+KindPolicy] = list
 	return files
 }
 

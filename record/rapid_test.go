@@ -332,6 +332,14 @@ func TestRandomSubjects(t *testing.T) {
 func TestRandomDocuments(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		y := &Policy{Features: genSet(genFeature).Draw(t, "features"), Classes: genSet(rapid.Map(genName, func(s string) string { return "c" + s[1:] })).Draw(t, "classes")}
+		y.Refuse = rapid.Bool().Draw(t, "refuse")
+		for _, actor := range genSet(genName).Draw(t, "actors") {
+			a := PolicyActor{Actor: actor}
+			for i := range rapid.IntRange(0, 3).Draw(t, "keys") {
+				a.Keys = append(a.Keys, vkeyFor(fmt.Sprintf("key%d", i), 1, 32))
+			}
+			y.Actors = append(y.Actors, a)
+		}
 		doc, err := y.Append(nil)
 		if err != nil {
 			t.Fatal(err)

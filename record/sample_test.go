@@ -58,6 +58,17 @@ func samplePolicy() *Policy {
 	return &Policy{Features: DefaultGenesis().Features, Classes: []string{"archive", "main"}}
 }
 
+// sampleSigners is a policy of version 2.
+func sampleSigners() *Policy {
+	y := samplePolicy()
+	y.Actors = []PolicyActor{
+		{Actor: "alice", Keys: []string{vkeyFor("alice", 1, 32), vkeyFor("alice2", 6, 1312)}},
+		{Actor: "clerk 3"},
+	}
+	y.Refuse = true
+	return y
+}
+
 func sampleTx(ops ...Op) *Tx {
 	return &Tx{Actor: "alice", ID: "order-7", Req: idFor("request"), Ops: ops}
 }
