@@ -50,7 +50,7 @@ AT         as it was: a seq (that record included), a time (2026-11-21T12:00:00Z
 Exit codes: 0 done; 1 verification failed, or damage found; 2 wrong use; 3 not found; 4 denied; 5 locked, full
 or otherwise unavailable; 6 it exists already, or a conflict; 7 any other error.
 
-Settings are flags, variables GRAVEN_STORE, GRAVEN_VAULT, GRAVEN_OUTPUT, GRAVEN_ACTOR, GRAVEN_LOCK_WAIT,
+Settings are flags, variables GRAVEN_STORE, GRAVEN_VAULT, GRAVEN_OUTPUT, GRAVEN_ACTOR, GRAVEN_SIGN, GRAVEN_LOCK_WAIT,
 GRAVEN_NO_COLOR, GRAVEN_CONFIG, or lines of a TOML file, the first that is given.`
 
 // root is the tree of commands.
@@ -81,7 +81,7 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	group("store", "Stores and vaults:", a.initCommand(), a.vaultCommand(), a.statusCommand(), a.keyCommand(), a.checkpointCommand())
+	group("store", "Stores and vaults:", a.initCommand(), a.vaultCommand(), a.statusCommand(), a.keyCommand(), a.checkpointCommand(), a.policyCommand(), a.keygenCommand())
 	group("values", "Values:", a.putCommand(), a.getCommand(), a.deleteCommand(), a.appendCommand(), a.applyCommand(), a.captureCommand(), a.listCommand(), a.historyCommand(), a.diffCommand(), a.findCommand())
 	group("trees", "Trees of files:", a.importCommand(), a.exportCommand())
 	group("log", "The log:", a.logCommand(), a.showCommand())

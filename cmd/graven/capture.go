@@ -166,7 +166,9 @@ func (c *capture) commit(ctx context.Context, dir string, run runRecord) error {
 			tx.Put([]byte(c.key+"/"+name), value, graven.PutOptions{})
 		}
 		tx.Put([]byte(c.key+"/run.json"), graven.Bytes(append(text, '\n')), graven.PutOptions{Type: "application/json"})
-		tx.Actor = c.a.conf.Actor
+		if err := c.a.author(tx); err != nil {
+			return err
+		}
 		r, err := v.Commit(ctx, tx)
 		if err != nil {
 			return err

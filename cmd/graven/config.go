@@ -28,6 +28,7 @@ import (
 //	vault = "main"
 //	output = "text"           text or json
 //	actor = "alice"           who writes, as it is recorded
+//	sign = "alice.skey"       his signing key, where the policy wants it; in a file relative to that
 //	lock-wait = "2s"          how long to wait for a store that another process holds
 //	no-color = false
 type config struct {
@@ -35,12 +36,13 @@ type config struct {
 	Vault    string        `koanf:"vault"`
 	Output   string        `koanf:"output"`
 	Actor    string        `koanf:"actor"`
+	Sign     string        `koanf:"sign"`
 	LockWait time.Duration `koanf:"lock-wait"`
 	NoColor  bool          `koanf:"no-color"`
 }
 
 // settings are the keys that may stand in a file.
-var settings = []string{"store", "vault", "output", "actor", "lock-wait", "no-color"}
+var settings = []string{"store", "vault", "output", "actor", "sign", "lock-wait", "no-color"}
 
 const (
 	configFile   = "graven.toml"
@@ -54,7 +56,7 @@ func isStoreless(cmd *cobra.Command) bool {
 		cmd = cmd.Parent()
 	}
 	switch cmd.Name() {
-	case "graven", "verify", "demo", "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+	case "graven", "verify", "keygen", "demo", "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
 		return true
 	}
 	return false
@@ -65,6 +67,7 @@ func addConfigFlags(f *pflag.FlagSet) {
 	f.String("vault", "main", "name of the vault")
 	f.StringP("output", "o", "text", "text or json")
 	f.String("actor", "", "who writes, as it is recorded; up to 256 bytes")
+	f.String("sign", "", "file with the signing key of --actor, where the vault's policy wants signatures")
 	f.Duration("lock-wait", 2*time.Second, "how long to wait for a store that another process holds")
 	f.Bool("no-color", false, "no colour (also NO_COLOR)")
 	f.String("config", "", "settings file (default "+configFile+" in the store)")
@@ -151,8 +154,10 @@ func loadFile(k *koanf.Koanf, cmd *cobra.Command, fromEnv koanf.Provider) error 
 		if !named {
 			return usage("settings file %s: it lies in the store, so it cannot name one", name)
 		}
-		if !filepath.IsAbs(store) {
-			if err := f.Set("store", filepath.Join(filepath.Dir(name), store)); err != nil {
+	}
+	for _, key := range []string{"store", "sign"} {
+		if path := f.String(key); path != "" && !filepath.IsAbs(path) {
+			if err := f.Set(key, filepath.Join(filepath.Dir(name), path)); err != nil {
 				return err
 			}
 		}

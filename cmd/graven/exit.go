@@ -51,7 +51,7 @@ func code(err error) int {
 		{exitUsage, []error{graven.ErrLimit, graven.ErrInvalid}},
 		{exitUnavailable, []error{graven.ErrLocked, graven.ErrBusy, graven.ErrFull, graven.ErrPoisoned, syscall.ENOSPC}},
 		{exitConflict, []error{graven.ErrConflict, graven.ErrStoreExists, graven.ErrNotEmpty, graven.ErrVaultExists}},
-		{exitDenied, []error{graven.ErrReadOnly, fs.ErrPermission, syscall.EROFS}},
+		{exitDenied, []error{graven.ErrDenied, graven.ErrReadOnly, fs.ErrPermission, syscall.EROFS}},
 		{exitNotFound, []error{graven.ErrNoStore, graven.ErrNoVault, graven.ErrNotFound, graven.ErrFuture, fs.ErrNotExist, syscall.ENOTDIR}},
 	} {
 		for _, e := range row.errors {
@@ -108,6 +108,8 @@ func (a *app) hint(err error) string {
 		return "There is no room for the output. A transaction that was acknowledged before is durable; see graven log -n 2."
 	case errors.Is(err, graven.ErrPoisoned):
 		return "The disk failed a write, and the vault took no more. Look after the disk, then run graven status: opening recovers."
+	case errors.Is(err, graven.ErrDenied):
+		return "See who may write with: graven policy. A known actor signs: --actor NAME --sign FILE."
 	case errors.Is(err, graven.ErrFuture):
 		return "See the newest with: graven log -n 1"
 	case errors.Is(err, graven.ErrNotFound):

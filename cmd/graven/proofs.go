@@ -24,7 +24,7 @@ type proveOptions struct {
 	op                   string
 	at                   string
 	limit                int
-	cosigned             bool
+	cosigned, signed     bool
 	reverse              bool
 	out                  string
 }
@@ -32,12 +32,12 @@ type proveOptions struct {
 func (a *app) proveCommand() *cobra.Command {
 	var o proveOptions
 	cmd := &cobra.Command{
-		Use:   "prove KEY | --record SEQ [--op N] | --list PREFIX | --count PREFIX | --history KEY | --consistency OLDSIZE  [--at AT] [--out FILE]",
+		Use:   "prove KEY | --record SEQ [--op N | --signed] | --list PREFIX | --count PREFIX | --history KEY | --consistency OLDSIZE  [--at AT] [--out FILE]",
 		Short: "Make a proof: of a key, a record, a complete list, a count, a history",
 		Long: "Make a file that proves to anybody who has the log's verifier key: that KEY has the value that it has, or is\n" +
 			"absent, in the newest state; with --record, that the log holds a record at this place (a C2SP tlog-proof), or\n" +
-			"with --op that the transaction in it has this op, counted from 0, without showing the others of a wide one; with\n" +
-			"--list, that these are all keys which begin with PREFIX and have a value, or the first --limit of them, from the\n" +
+			"with --op that the transaction in it has this op, counted from 0, without showing the others of a wide one, with\n" +
+			"--signed that its actor signed it, with all of its ops; with --list, that these are all keys which begin with PREFIX and have a value, or the first --limit of them, from the\n" +
 			"last with --reverse; with --count, how many they are; with --history, that these are all versions of KEY; with\n" +
 			"--consistency, that the log's first OLDSIZE records are those that a checkpoint of that size was over. --at makes\n" +
 			"the proof of KEY as it was then, and that of a list or a count as of the last commit at or before AT.",
@@ -58,8 +58,8 @@ func (a *app) proveCommand() *cobra.Command {
 			if (o.limit != 0 || o.reverse) && !f.Changed("list") {
 				return usage("--limit and --reverse go with --list")
 			}
-			if o.op != "" && !f.Changed("record") {
-				return usage("--op goes with --record")
+			if (o.op != "" || o.signed) && !f.Changed("record") || o.op != "" && o.signed {
+				return usage("--op or --signed goes with --record")
 			}
 			if o.limit < 0 {
 				return usage("--limit %d: wanted at least 0", o.limit)
@@ -74,6 +74,7 @@ func (a *app) proveCommand() *cobra.Command {
 	f.StringVar(&o.out, "out", "", "write to this file instead of standard output")
 	f.StringVar(&o.record, "record", "", "prove this record")
 	f.StringVar(&o.op, "op", "", "prove this op of the record, counted from 0")
+	f.BoolVar(&o.signed, "signed", false, "prove that the record's transaction bears its actor's signature")
 	f.StringVar(&o.list, "list", "", "prove all keys that begin with this")
 	f.StringVar(&o.count, "count", "", "prove how many keys begin with this")
 	f.StringVar(&o.history, "history", "", "prove all versions of this key")
@@ -127,6 +128,9 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 		if err := reached(w, n); err != nil {
 			return nil, err
 		}
+		if o.signed {
+			return w.ProveSigned(n)
+		}
 		if o.op == "" {
 			return w.ProveRecord(n)
 		}
@@ -170,7 +174,7 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 type verifyOptions struct {
 	vkey, subject, value string
 	old                  string
-	cosigner             string
+	cosigner, signer     string
 	minSize              uint64
 }
 
@@ -183,7 +187,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			"a way that you trust. It needs no store and no network. What was proven is said, and about what: without\n" +
 			"--subject a true proof of some other key passes too, so look at the subject. --subject of a record's proof is\n" +
 			"record:SEQ, of a list list:PREFIX, of a count count:PREFIX,\n" +
-			"of a history history:KEY, of a key in the past past:SEQ:KEY, of consistency size:N. --min-size refuses a proof that is older than the log is known to be.",
+			"of a history history:KEY, of a signed transaction signed:SEQ, of a key in the past past:SEQ:KEY, of consistency size:N. --min-size refuses a proof that is older than the log is known to be.",
 		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
@@ -193,6 +197,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	f.StringVar(&o.subject, "subject", "", "the key that the proof must be about, or record:SEQ, list:PREFIX, count:PREFIX")
 	f.StringVar(&o.value, "value", "", "file that must be the proven value; - for standard input")
 	f.StringVar(&o.cosigner, "cosigner", "", "verifier key of a cosigner, or @FILE, which must have signed too")
+	f.StringVar(&o.signer, "signer", "", "verifier key of the actor, or @FILE, who must have signed the transaction (signed:SEQ)")
 	f.StringVar(&o.old, "old", "", "file with an older checkpoint, for a proof of consistency with it")
 	f.Uint64Var(&o.minSize, "min-size", 0, "refuse checkpoints of fewer records")
 	return cmd
@@ -232,6 +237,12 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	}
 	if err == nil {
 		err = r.CheckCosigners(more...)
+	}
+	if err == nil && o.signer != "" {
+		var signer string
+		if signer, err = a.readVKey(ctx, o.signer); err == nil {
+			err = r.CheckActor(signer)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -273,7 +284,7 @@ func (a *app) checkOld(ctx context.Context, r *proof.Result, vkey, name string) 
 // wantedSubject spells a subject of the command line as package proof does, so
 // that a key may be given in any way that the other verbs take.
 func wantedSubject(s string) (string, error) {
-	for _, word := range []string{"record:", "space:", "size:", "op:"} {
+	for _, word := range []string{"record:", "space:", "size:", "op:", "signed:"} {
 		if s == "" || strings.HasPrefix(s, word) {
 			return s, nil
 		}
@@ -374,6 +385,12 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 	case proof.OpProven:
 		claim = "is in the log"
 		out["claim"], out["seq"], out["op"], out["line"] = "op", c.Seq, c.Number, string(c.Line)
+	case proof.Signed:
+		claim = "carries a signature that was not checked: give the actor's key with --signer"
+		if o.signer != "" {
+			claim = "was signed by its actor"
+		}
+		out["claim"], out["seq"], out["actor"], out["key"], out["checked"] = "signed", c.Seq, c.Actor, c.Key, o.signer != ""
 	case proof.Consistent:
 		claim = "the log only grew since then"
 		out["claim"], out["old_size"], out["old_root"] = "consistency", c.Size, c.Root.String()
@@ -403,6 +420,9 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 		}
 		if o.value != "" {
 			fmt.Fprintf(w, "The bytes of %s are that value.\n", oneLine(o.value))
+		}
+		if o.signer != "" {
+			fmt.Fprintln(w, "The actor's key that was given has signed it.")
 		}
 		if o.cosigner != "" {
 			fmt.Fprintln(w, "The cosigner has signed the checkpoint too.")

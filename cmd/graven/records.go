@@ -250,6 +250,9 @@ func showRecord(o io.Writer, w *graven.View, line []byte) {
 		field("id", tx.ID)
 	}
 	field("req", tx.Req)
+	if tx.Sig != nil {
+		field("signed", tx.Sig.Key)
+	}
 	ops, err := w.Ops(rec.Seq)
 	if err != nil {
 		field("ops", err)

@@ -90,7 +90,9 @@ func (a *app) receipt(r *graven.Receipt) error {
 // commit commits a transaction and prints its receipt. An interrupt does not
 // reach into a transaction that is under way.
 func (a *app) commit(ctx context.Context, v *graven.Vault, tx *graven.Tx) error {
-	tx.Actor = a.conf.Actor
+	if err := a.author(tx); err != nil {
+		return err
+	}
 	r, err := v.Commit(context.WithoutCancel(ctx), tx)
 	if err != nil {
 		return err
