@@ -67,13 +67,20 @@ const (
 	// closed, and their live counts are what the log says of them: as true as a
 	// replay of the log finds them.
 	Count
+	// Live: every live leaf of the range. Subtrees inside the range without a live
+	// key stay closed; that they have none is what the log says of them, as in Count.
+	Live
 )
 
-// closes reports whether a subtree whose keys lie in [lo, hi) stays closed in a
-// proof. Prover and verifier agree on it, so a range has one proof.
-func (a Aim) closes(r Range, lo, hi []byte) bool {
-	return r.outside(lo, hi) || a == Count && r.covers(lo, hi)
+// closes reports whether a subtree with so many live keys, all of whose keys lie
+// in [lo, hi), stays closed in a proof. Prover and verifier agree on it, so a range
+// has one proof.
+func (a Aim) closes(r Range, lo, hi []byte, live uint64) bool {
+	return r.outside(lo, hi) || (a == Count || a == Live && live == 0) && r.covers(lo, hi)
 }
+
+// lists reports whether a proof shows which keys are live, and not only how many.
+func (a Aim) lists() bool { return a != Count }
 
 // RangeProof shows the leaves of a [Range], or how many of them are live, under
 // a state root. It is the part of one space's tree that the range touches, in
@@ -81,15 +88,16 @@ func (a Aim) closes(r Range, lo, hi []byte) bool {
 // value, and worth nothing before [RangeProof.Verify].
 type RangeProof struct {
 	// Spaces are the other spaces that have keys, in order; also the range's own
-	// if Tree is empty and it has keys, as for a range that holds none or counts all.
+	// if Tree is empty and it has keys: for a range that holds none, counts all, or
+	// lists the live ones of a space that has none.
 	Spaces []SpaceLine
-	// Leaves are those that are open, in key order: all of the range, and at its
-	// ends those whose place says that nothing stands between.
+	// Leaves are those that are open, in key order: all of the range that Aim does
+	// not close, and at its ends those whose place says that nothing stands between.
 	Leaves []Leaf
 	// Tree says how they hang together:
 	//
 	//	part  = leaf | inner
-	//	leaf  = 00                            the next of Leaves; with the aim All there follow of
+	//	leaf  = 00                            the next of Leaves; if counting is not the aim, there follow of
 	//	        seq (varint) │ created (varint, not of version 1)       a live one in the range
 	//	inner = 01 part part route?           both children open
 	//	        02 closed part route?         the left one closed
@@ -119,7 +127,7 @@ func (m Map) ProveRange(r Range, aim Aim) RangeProof {
 	}
 	space := r.From[0]
 	root := find(m.roots(), space)
-	if root == nil || aim.closes(r, least(space), nil) {
+	if root == nil || aim.closes(r, least(space), nil, root.live()) {
 		return RangeProof{Spaces: spaceLines(m.roots(), -1)}
 	}
 	p := rangeProver{r: r, aim: aim}
@@ -140,14 +148,14 @@ type rangeProver struct {
 func (p *rangeProver) part(n node, lo, hi []byte) (first, last []byte) {
 	switch t := n.(type) {
 	case *inner:
-		return p.inner(t.left.node, t.right.node, t.left.side, t.right.side, t.route.appendTo(nil), lo, hi)
+		return p.inner(branch{t.left.node, t.left.live(), t.left.side}, branch{t.right.node, t.right.live(), t.right.side}, t.route.appendTo(nil), lo, hi)
 	case *pair:
-		return p.inner(&t.a, &t.b, t.a.side, t.b.side, []byte(t.route()), lo, hi)
+		return p.inner(branch{&t.a, t.a.live(), t.a.side}, branch{&t.b, t.b.live(), t.b.side}, []byte(t.route()), lo, hi)
 	case *leaf:
 		l := t.export()
 		p.leaves = append(p.leaves, l)
 		p.tree = append(p.tree, partLeaf)
-		if p.aim == All && l.Live && p.r.Holds(l.Key) {
+		if p.aim.lists() && l.Live && p.r.Holds(l.Key) {
 			p.tree = binary.AppendUvarint(p.tree, l.Seq)
 			if l.N > 1 {
 				p.tree = binary.AppendUvarint(p.tree, l.Created)
@@ -158,20 +166,28 @@ func (p *rangeProver) part(n node, lo, hi []byte) (first, last []byte) {
 	panic("state: a node of no known kind")
 }
 
+// branch is a child of an inner node. Its side is computed only where it is
+// closed: that may cost a hash.
+type branch struct {
+	node node
+	live uint64
+	side func() side
+}
+
 // inner appends an inner node's part.
-func (p *rangeProver) inner(left, right node, leftSide, rightSide func() side, route, lo, hi []byte) (first, last []byte) {
-	closedLeft, closedRight := p.aim.closes(p.r, lo, route), p.aim.closes(p.r, route, hi)
+func (p *rangeProver) inner(left, right branch, route, lo, hi []byte) (first, last []byte) {
+	closedLeft, closedRight := p.aim.closes(p.r, lo, route, left.live), p.aim.closes(p.r, route, hi, right.live)
 	p.tree = append(p.tree, partKind(closedLeft, closedRight))
 	var before, after []byte // the keys on both sides of the gap
 	if closedLeft {
-		p.closed(leftSide())
+		p.closed(left.side())
 	} else {
-		first, before = p.part(left, lo, route)
+		first, before = p.part(left.node, lo, route)
 	}
 	if closedRight {
-		p.closed(rightSide())
+		p.closed(right.side())
 	} else {
-		after, last = p.part(right, route, hi)
+		after, last = p.part(right.node, route, hi)
 	}
 	if before == nil || after == nil {
 		c := common(route, p.r.From)

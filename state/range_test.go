@@ -46,6 +46,8 @@ func filledMap(rng *rand.Rand, n int) (Map, []Leaf) {
 	return e.Map(), all
 }
 
+var aims = []Aim{All, Count, Live}
+
 // within is what a range proof must show.
 func within(all []Leaf, r Range, aim Aim) (want RangeResult) {
 	for _, l := range all {
@@ -55,7 +57,7 @@ func within(all []Leaf, r Range, aim Aim) (want RangeResult) {
 		if l.Live {
 			want.Live++
 		}
-		if aim == All {
+		if aim == All || aim == Live && l.Live {
 			want.Leaves = append(want.Leaves, l)
 		}
 	}
@@ -91,23 +93,23 @@ func stripped(p RangeProof, r Range, aim Aim) RangeProof {
 // TestRanges holds proofs of many ranges of many maps against a naive reading.
 func TestRanges(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	open := 0
+	opened := map[Aim]int{}
 	for i := range 3000 {
 		m, all := filledMap(rng, rng.IntN(60))
 		for range 10 {
 			r := randomRange(rng, "kkmz"[rng.IntN(4)])
-			for _, aim := range []Aim{All, Count} {
+			for _, aim := range aims {
 				p := stripped(m.ProveRange(r, aim), r, aim)
+				opened[aim] += len(p.Leaves)
 				got, err := p.Verify(r, aim, m.Root())
 				if want := within(all, r, aim); err != nil || !reflect.DeepEqual(got, want) {
 					t.Fatalf("map %d, range %x to %x, aim %d: got %+v, %v; want %+v", i, r.From, r.To, aim, got, err, want)
 				}
-				open += len(p.Leaves)
 			}
 		}
 	}
-	if open < 100_000 {
-		t.Errorf("only %d leaves were shown", open)
+	if opened[All] < 100_000 || opened[Live] > opened[All]*9/10 || opened[Live] < opened[Count]*2 {
+		t.Errorf("leaves that were shown with each aim: %d", opened)
 	}
 }
 
@@ -128,7 +130,7 @@ func TestRangeEdges(t *testing.T) {
 		"one key":              {From: []byte("kb"), To: []byte("kb\x00")},
 		"prefix 0xff":          {From: []byte("k\xff")},
 	} {
-		for _, aim := range []Aim{All, Count} {
+		for _, aim := range aims {
 			got, err := stripped(m.ProveRange(r, aim), r, aim).Verify(r, aim, m.Root())
 			if want := within(all, r, aim); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: got %+v, %v; want %+v", name, got, err, want)
@@ -156,7 +158,7 @@ func TestRangeAttacks(t *testing.T) {
 	}
 	for range maps {
 		m, all := filledMap(rng, 2+rng.IntN(40))
-		r, aim := randomRange(rng, 'k'), Aim(rng.IntN(2))
+		r, aim := randomRange(rng, 'k'), aims[rng.IntN(3)]
 		good := stripped(m.ProveRange(r, aim), r, aim)
 		try := func(what string, p RangeProof, r Range, aim Aim) {
 			tried++
@@ -212,7 +214,7 @@ func TestRangeAttacks(t *testing.T) {
 			}
 		}
 		for range 50 {
-			try("another question", good, randomRange(rng, 'k'), Aim(rng.IntN(2)))
+			try("another question", good, randomRange(rng, 'k'), aims[rng.IntN(3)])
 		}
 		for i := range good.Spaces {
 			p := good
@@ -231,12 +233,12 @@ func TestRangeAttacks(t *testing.T) {
 func FuzzRangeProof(f *testing.F) {
 	m, all := filledMap(rand.New(rand.NewPCG(4, 4)), 60)
 	for _, r := range []Range{{From: []byte("k")}, {From: []byte("ka"), To: []byte("kc")}, {From: []byte("kb"), To: []byte("kb\x00")}} {
-		for _, aim := range []Aim{All, Count} {
+		for _, aim := range aims {
 			f.Add(m.ProveRange(r, aim).Tree, r.From, r.To, uint8(aim))
 		}
 	}
 	f.Fuzz(func(t *testing.T, tree, from, to []byte, a uint8) {
-		r, aim := Range{From: from, To: to}, Aim(a%2)
+		r, aim := Range{From: from, To: to}, aims[a%3]
 		if len(to) == 0 {
 			r.To = nil
 		}

@@ -9,8 +9,8 @@ import (
 
 // RangeResult is what a verified range proof shows.
 type RangeResult struct {
-	// Leaves are those of the range, in key order, deletions too. Empty if the
-	// aim was to count.
+	// Leaves are those of the range, in key order: with the aim All deletions too,
+	// with Live the live ones. Empty if the aim was to count.
 	Leaves []Leaf
 	// Live is how many keys of the range are live.
 	Live uint64
@@ -18,18 +18,17 @@ type RangeResult struct {
 
 // Verify reports what the proof shows about a range under a state root. It
 // trusts nothing in the proof, and refuses what is missing, surplus, out of
-// place, or open where it should be closed. With the aim All seq and created of a
-// live leaf in the range stand in Tree, and those in Leaves do not count. The error wraps
-// [ErrProof], [ErrSyntax] or [ErrLeaf]. Time and memory are proportional to the
-// proof.
+// place, or open where it should be closed. Unless the aim is to count, seq and
+// created of a live leaf in the range stand in Tree, and those in Leaves do not
+// count. The error wraps [ErrProof], [ErrSyntax] or [ErrLeaf]. Time and memory are
+// proportional to the proof.
 func (p RangeProof) Verify(r Range, aim Aim, root merkle.Hash) (RangeResult, error) {
 	if len(r.From) == 0 || r.To != nil && (len(r.To) == 0 || r.To[0] != r.From[0]) {
 		return RangeResult{}, fmt.Errorf("%w: range from %x to %x is not within one space", ErrProof, r.From, r.To)
 	}
 	space := r.From[0]
-	closed := aim.closes(r, least(space), nil)
 	own := int(space)
-	if closed {
+	if len(p.Tree) == 0 && aim.closes(r, least(space), nil, 0) {
 		own = -1 // its line is given
 	}
 	if err := checkSpaces(p.Spaces, own); err != nil {
@@ -38,20 +37,23 @@ func (p RangeProof) Verify(r Range, aim Aim, root merkle.Hash) (RangeResult, err
 	v := rangeVerifier{r: r, aim: aim, leaves: p.Leaves}
 	lines := p.Spaces
 	switch {
-	case len(p.Tree) == 0 && len(p.Leaves) > 0 || closed && len(p.Tree) > 0:
-		return RangeResult{}, fmt.Errorf("%w: %d leaves and a tree of %d bytes where there is none to show", ErrProof, len(p.Leaves), len(p.Tree))
-	case closed && r.covers(least(space), nil):
-		for _, s := range lines {
-			if s.Space == space {
-				v.result.Live = s.Live
-			}
-		}
 	case len(p.Tree) > 0:
 		line, err := v.spaceLine(p.Tree)
 		if err != nil {
 			return RangeResult{}, err
 		}
 		lines = withLine(lines, line)
+	case len(p.Leaves) > 0:
+		return RangeResult{}, fmt.Errorf("%w: %d leaves without a tree", ErrProof, len(p.Leaves))
+	default:
+		for _, s := range lines {
+			if s.Space != space {
+				continue
+			}
+			if _, err := v.foldChild(nil, side{s.Hash, s.Live, s.Height}, least(space), nil); err != nil {
+				return RangeResult{}, err
+			}
+		}
 	}
 	if got := StateRoot(lines); got != root {
 		return RangeResult{}, fmt.Errorf("%w: it leads to state root %s, wanted %s", ErrProof, got, root)
@@ -74,7 +76,9 @@ type rangePart struct {
 	left, right *rangePart
 	sides       [2]side // of the children that are closed
 	route       []byte
-	first, last []byte // keys at its ends; nil where it is closed
+	// before and after are the keys on both sides of the gap, first and last those
+	// at the part's ends; nil where it is closed.
+	before, after, first, last []byte
 }
 
 // spaceLine computes the line of the range's space.
@@ -91,7 +95,7 @@ func (v *rangeVerifier) spaceLine(tree []byte) (SpaceLine, error) {
 		return SpaceLine{}, fmt.Errorf("%w: %d leaves that the tree has no place for", ErrProof, n)
 	}
 	space := v.r.From[0]
-	s, err := v.fold(part, least(space), nil)
+	s, err := v.foldChild(part, side{}, least(space), nil)
 	if err != nil {
 		return SpaceLine{}, err
 	}
@@ -114,26 +118,25 @@ func (v *rangeVerifier) part(depth int) *rangePart {
 		return nil
 	}
 	p := &rangePart{}
-	var before, after []byte // the keys on both sides of the gap
 	if kind[0] == partLeftClosed || kind[0] == partClosed {
 		p.sides[0] = v.read.side()
 	} else if p.left = v.part(depth + 1); p.left != nil {
-		p.first, before = p.left.first, p.left.last
+		p.first, p.before = p.left.first, p.left.last
 	}
 	if kind[0] == partRightClosed || kind[0] == partClosed {
 		p.sides[1] = v.read.side()
 	} else if p.right = v.part(depth + 1); p.right != nil {
-		after, p.last = p.right.first, p.right.last
+		p.after, p.last = p.right.first, p.right.last
 	}
 	switch {
 	case v.read.err != nil:
 		return nil
-	case before == nil || after == nil:
+	case p.before == nil || p.after == nil:
 		p.route = v.read.route(v.r.From)
-	case bytes.Compare(before, after) >= 0:
-		v.read.fail("leaf %x stands before leaf %x", before, after)
+	case bytes.Compare(p.before, p.after) >= 0:
+		v.read.fail("leaf %x stands before leaf %x", p.before, p.after)
 	default:
-		p.route = []byte(separator(string(before), string(after)))
+		p.route = []byte(separator(string(p.before), string(p.after)))
 	}
 	return p
 }
@@ -146,7 +149,7 @@ func (v *rangeVerifier) leaf() *rangePart {
 	}
 	l := v.leaves[0]
 	v.leaves = v.leaves[1:]
-	if v.aim == All && l.Live && v.r.Holds(l.Key) {
+	if v.aim.lists() && l.Live && v.r.Holds(l.Key) {
 		l.Seq = v.read.varint("seq", MaxInt)
 		if l.Created = l.Seq; l.N > 1 {
 			l.Created = v.read.varint("created", MaxInt)
@@ -164,11 +167,11 @@ func (v *rangeVerifier) fold(p *rangePart, lo, hi []byte) (side, error) {
 	if err := checkBetween(p.route, lo, hi); err != nil {
 		return side{}, err
 	}
-	if p.left == nil && p.right != nil && p.right.first != nil && !bytes.HasPrefix(p.right.first, p.route) {
-		return side{}, fmt.Errorf("%w: routing key %x is not a prefix of the first key on its right, %x", ErrProof, p.route, p.right.first)
+	if p.before == nil && p.after != nil && !bytes.HasPrefix(p.after, p.route) {
+		return side{}, fmt.Errorf("%w: routing key %x is not a prefix of the first key on its right, %x", ErrProof, p.route, p.after)
 	}
-	if p.right == nil && p.left != nil && p.left.last != nil && bytes.Compare(p.route[:len(p.route)-1], p.left.last) > 0 {
-		return side{}, fmt.Errorf("%w: routing key %x is longer than the last key on its left, %x, demands", ErrProof, p.route, p.left.last)
+	if p.after == nil && p.before != nil && bytes.Compare(p.route[:len(p.route)-1], p.before) > 0 {
+		return side{}, fmt.Errorf("%w: routing key %x is longer than the last key on its left, %x, demands", ErrProof, p.route, p.before)
 	}
 	left, err := v.foldChild(p.left, p.sides[0], lo, p.route)
 	if err != nil {
@@ -181,18 +184,23 @@ func (v *rangeVerifier) fold(p *rangePart, lo, hi []byte) (side, error) {
 	return join(left, right, p.route)
 }
 
-// foldChild is fold of a child that may be closed.
+// foldChild is fold of a child that may be closed, or of the root. Whether it must
+// be is known for sure only when it is folded: it may depend on how many live.
 func (v *rangeVerifier) foldChild(p *rangePart, closed side, lo, hi []byte) (side, error) {
-	switch must := v.aim.closes(v.r, lo, hi); {
-	case must != (p == nil):
-		return side{}, fmt.Errorf("%w: the keys from %x to %x are closed: %v, wanted %v", ErrProof, lo, hi, p == nil, must)
-	case p != nil:
-		return v.fold(p, lo, hi)
+	s := closed
+	if p != nil {
+		var err error
+		if s, err = v.fold(p, lo, hi); err != nil {
+			return side{}, err
+		}
 	}
-	if v.r.covers(lo, hi) {
-		v.result.Live += closed.live // its sum is checked when the sides are joined
+	if must := v.aim.closes(v.r, lo, hi, s.live); must != (p == nil) {
+		return side{}, fmt.Errorf("%w: the keys from %x to %x, %d of them live, are closed: %v, wanted %v", ErrProof, lo, hi, s.live, p == nil, must)
 	}
-	return closed, nil
+	if p == nil && v.r.covers(lo, hi) {
+		v.result.Live += s.live // its sum is checked when the sides are joined
+	}
+	return s, nil
 }
 
 func (v *rangeVerifier) foldLeaf(l *Leaf, lo, hi []byte) (side, error) {
@@ -208,7 +216,7 @@ func (v *rangeVerifier) foldLeaf(l *Leaf, lo, hi []byte) (side, error) {
 	}
 	if v.r.Holds(l.Key) {
 		v.result.Live += s.live
-		if v.aim == All {
+		if v.aim == All || v.aim == Live && l.Live {
 			v.result.Leaves = append(v.result.Leaves, *l)
 		}
 	}
