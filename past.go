@@ -2,9 +2,11 @@ package graven
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"graven/merkle"
+	"graven/proof"
 	"graven/record"
 	"graven/state"
 )
@@ -82,6 +84,30 @@ func (w *View) isCommit(seq uint64) (bool, error) {
 		return false, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
 	}
 	return f.Kind == record.KindCommit && f.V == record.Version, nil
+}
+
+// around reads the record that was the newest at the time that the view was asked
+// for, and the one behind it; neither if it was asked for by position.
+func (w *View) around() (a proof.Around, err error) {
+	if w.asked.IsZero() {
+		return a, nil
+	}
+	if a.Then, err = w.Record(w.pos); err != nil {
+		return a, err
+	}
+	a.After, err = w.Record(w.pos + 1)
+	return a, err
+}
+
+// together proves that records are in the log; of a view that was asked for by time
+// also the two around it. One that is named twice is one record.
+func (w *View) together(seqs ...uint64) ([]merkle.Hash, error) {
+	if !w.asked.IsZero() {
+		seqs = append(seqs, w.pos, w.pos+1)
+	}
+	slices.Sort(seqs)
+	path, err := merkle.MultiProof(slices.Compact(seqs), w.head.Size, treeHashes{w})
+	return path, w.vault.damaged(err)
 }
 
 // stateAt is the state under the root of a commit: that of now, or one that is

@@ -12,7 +12,8 @@ import (
 // ProveKey makes the proof of the version of key that is in force in this view,
 // or that the key is absent: a file that [proof.Verifier] checks without the
 // vault. In the newest view that is a proof of present or absent. In an older one
-// it is a proof of the past, from what the newest state says of the key.
+// it is a proof of the past, from what the newest state says of the key: at a
+// position, or at the time that the view was asked for.
 func (w *View) ProveKey(key []byte) ([]byte, error) {
 	if !w.newest {
 		if w.pos == 0 {

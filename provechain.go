@@ -2,7 +2,6 @@ package graven
 
 import (
 	"fmt"
-	"slices"
 
 	"graven/internal/index"
 	"graven/merkle"
@@ -20,25 +19,31 @@ func (w *View) ProveHistory(key []byte) ([]byte, error) {
 }
 
 // proveChain makes the proof of a key's history, or of its newest version at a
-// position above 0, from what the newest state says of it.
+// position above 0, or at the time that the view was asked for, from what the
+// newest state says of it.
 func (w *View) proveChain(key []byte, at uint64) ([]byte, error) {
 	k, err := w.keyProof(key)
 	if err != nil {
 		return nil, err
 	}
 	p := proof.ChainProof{Space: k.Space, Key: k.Key, At: at, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
-	indices := []uint64{w.head.Size - 1}
+	if !w.asked.IsZero() {
+		p.At, p.Time = 0, w.asked
+		if p.Around, err = w.around(); err != nil {
+			return nil, err
+		}
+	}
+	seqs := []uint64{w.head.Size - 1}
 	for _, ver := range w.wayBack(userKey(key), at) {
 		e, err := w.evidence(ver.Seq, uint64(ver.Op))
 		if err != nil {
 			return nil, err
 		}
 		p.Older = append(p.Older, e)
-		indices = append(indices, ver.Seq)
+		seqs = append(seqs, ver.Seq)
 	}
-	slices.Sort(indices)
-	if p.Path, err = merkle.MultiProof(indices, w.head.Size, treeHashes{w}); err != nil {
-		return nil, w.vault.damaged(err)
+	if p.Path, err = w.together(seqs...); err != nil {
+		return nil, err
 	}
 	return p.Encode()
 }

@@ -2,10 +2,15 @@ package graven
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"graven/internal/fsx"
 	"graven/proof"
 	"graven/record"
 )
@@ -90,6 +95,210 @@ func TestProveChains(t *testing.T) {
 	}
 	if _, err := past.ProveHistory([]byte("k3")); !errors.Is(err, ErrPast) {
 		t.Errorf("a history in the past: %v", err)
+	}
+}
+
+// slowly plays a history under a clock that ticks once every few looks, so that
+// several records have one time.
+func slowly(t testing.TB, looks int) *script {
+	t.Helper()
+	host, n := scriptHost(fsx.NewMem(), 1), 0
+	start := host.Now()
+	host.Now = func() time.Time { n++; return start.Add(time.Duration(n/looks) * time.Second) }
+	s := &script{t: t, host: host}
+	var err error
+	if s.store, err = Create(context.Background(), host, CreateOptions{genesis: small}, scriptOptions()); err != nil {
+		t.Fatal(err)
+	}
+	s.vault = s.main()
+	for list := history(60); len(list) > 0; list = list[2:] {
+		s.group(list[0](s), list[1](s))
+	}
+	return s
+}
+
+// TestProveTimes asks for keys and lists at the time of every record, a moment
+// before it and after it, and holds what is proven against the view at the position
+// that a naive reading of the times finds.
+func TestProveTimes(t *testing.T) {
+	for _, looks := range []int{1, 4, 9} {
+		s := slowly(t, looks)
+		ver, err := proof.NewVerifier(s.vault.VKeys()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := s.vault.View()
+		times := make([]time.Time, now.Size())
+		equal := 0
+		for seq := range times {
+			if times[seq], err = now.timeOf(uint64(seq)); err != nil {
+				t.Fatal(err)
+			}
+			if seq > 0 && times[seq].Equal(times[seq-1]) {
+				equal++
+			}
+		}
+		if looks > 1 && equal < len(times)/4 {
+			t.Errorf("a clock of %d looks: only %d of %d records have the time of the one before", looks, equal, len(times))
+		}
+		step := 1
+		if testing.Short() {
+			step = 5
+		}
+		for seq := 0; seq < len(times); seq += step {
+			for _, off := range []time.Duration{-1, 0, 1} {
+				checkTime(t, ver, now, times, times[seq].Add(off))
+			}
+		}
+		checkTime(t, ver, now, times, times[len(times)-1].Add(time.Hour))
+		s.close()
+	}
+}
+
+// checkTime proves a key, a list and a count at a time.
+func checkTime(t *testing.T, ver *proof.Verifier, now *View, times []time.Time, at time.Time) {
+	t.Helper()
+	pos := -1
+	for seq := range times {
+		if !times[seq].After(at) {
+			pos = seq
+		}
+	}
+	w, err := now.AtTime(at.In(time.FixedZone("", 3600)))
+	if pos < 0 {
+		if !errors.Is(err, ErrNotFound) {
+			t.Fatalf("before the vault began: %v", err)
+		}
+		return
+	}
+	if err != nil || w.Seq() != uint64(pos) {
+		t.Fatalf("%v: position %d, %v, wanted %d", at, w.Seq(), err, pos)
+	}
+	newest := pos == len(times)-1
+	q := Query{Prefix: []byte("k"), Compact: pos%2 == 0}
+	file, err := w.ProveKey([]byte("k3"))
+	list, listErr := w.ProveList(q)
+	count, countErr := w.ProveCount(Query{})
+	if pos == 0 {
+		if !errors.Is(err, ErrNotFound) || !errors.Is(listErr, ErrNotFound) || !errors.Is(countErr, ErrNotFound) {
+			t.Fatalf("before record 1: %v, %v, %v", err, listErr, countErr)
+		}
+		return
+	}
+	var res [3]*proof.Result
+	for i, b := range [][]byte{file, list, count} {
+		if err := errors.Join(err, listErr, countErr); err != nil {
+			t.Fatalf("%v: %v", at, err)
+		}
+		if res[i], err = ver.Verify(b); err != nil {
+			t.Fatalf("%v, position %d: %v\n%s", at, pos, err, b)
+		}
+	}
+	e, getErr := w.Get([]byte("k3"))
+	switch c := res[0].Claim().(type) {
+	case proof.Past:
+		if newest || !c.Time.Equal(at) || c.At != uint64(pos) || c.Version.Live != (getErr == nil) || getErr == nil && c.Version.Seq != e.Seq {
+			t.Fatalf("%v: %+v, the view has %+v, %v", at, c, e, getErr)
+		}
+	case proof.Present:
+		if !newest || c.Seq != e.Seq {
+			t.Fatalf("%v: %+v", at, c)
+		}
+	case proof.Absent:
+		if !newest || getErr == nil {
+			t.Fatalf("%v: %+v", at, c)
+		}
+	}
+	commit, _, err := w.commitAt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	as, err := now.At(commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys, proven []string
+	for e, err := range as.List(q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, string(e.Key))
+	}
+	c := res[1].Claim().(proof.Listed)
+	for _, e := range c.Entries {
+		proven = append(proven, string(e.Key))
+	}
+	if !slices.Equal(keys, proven) || c.Subject.Compact != q.Compact {
+		t.Fatalf("%v: listed %q, wanted %q", at, proven, keys)
+	}
+	live := 0
+	for range as.List(Query{}) {
+		live++
+	}
+	n := res[2].Claim().(proof.Counted)
+	for _, s := range []record.RangeSubject{c.Subject, n.Subject} {
+		if newest != s.Time.IsZero() || !newest && !s.Time.Equal(at) || s.At != 0 {
+			t.Fatalf("%v: about %+v", at, s)
+		}
+	}
+	if n.Live != uint64(live) || !newest && (c.At != uint64(pos) || n.At != uint64(pos)) {
+		t.Fatalf("%v: counted %+v, wanted %d", at, n, live)
+	}
+}
+
+// TestViewsForgetTimes: a view is about the last thing that cut it off.
+func TestViewsForgetTimes(t *testing.T) {
+	s := slowly(t, 4)
+	defer s.close()
+	ver, err := proof.NewVerifier(s.vault.VKeys()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := s.vault.View()
+	at := func(w *View, seq uint64) *View { return mustView(t)(w.At(seq)) }
+	atTime := func(w *View, t0 time.Time) *View { return mustView(t)(w.AtTime(t0)) }
+	early, err := now.timeOf(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, err := now.timeOf(60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pos := atTime(now, early).Seq()
+	for name, c := range map[string]struct {
+		w    *View
+		want string // the subject's end
+	}{
+		"a time":                        {atTime(now, early), `"time":"` + early.Format("2006-01-02T15:04:05.000000000Z") + `"}`},
+		"a later time, then an earlier": {atTime(atTime(now, late), early), `"time":"` + early.Format("2006-01-02T15:04:05.000000000Z") + `"}`},
+		"an earlier time, then a later": {atTime(atTime(now, early), late), `"time":"` + early.Format("2006-01-02T15:04:05.000000000Z") + `"}`},
+		"a position, then a time":       {atTime(at(now, 70), early), `"time":"` + early.Format("2006-01-02T15:04:05.000000000Z") + `"}`},
+		"a time, then its position":     {at(atTime(now, early), pos), fmt.Sprintf(`"at":%d}`, pos)},
+		"a time, then a position":       {at(atTime(now, early), 7), `"at":7}`},
+		"a position, then a later time": {atTime(at(now, 7), late), `"at":7}`},
+	} {
+		file, err := c.w.ProveKey([]byte("k3"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := ver.Verify(file)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !strings.HasSuffix(res.Subject(), c.want) {
+			t.Errorf("%s: %s, wanted …%s", name, res.Subject(), c.want)
+		}
+	}
+}
+
+func mustView(t *testing.T) func(w *View, err error) *View {
+	return func(w *View, err error) *View {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
 	}
 }
 

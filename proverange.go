@@ -12,15 +12,15 @@ import (
 
 // ProveList makes the proof that the keys of a query which have a value are
 // these, all of them up to the query's limit, with their newest versions. Of an
-// older view it proves the state of the last commit at or before its position,
-// which is built again for it.
+// older view it proves the state of the last commit at or before its position, or
+// at the time that it was asked for; that state is built again for it.
 func (w *View) ProveList(q Query) ([]byte, error) { return w.proveRange(q, false) }
 
 // ProveCount makes the proof of how many keys of a query have a value; the
-// query's limit and direction must be zero.
+// query's limit and direction must be zero, and it is not compact.
 func (w *View) ProveCount(q Query) ([]byte, error) {
-	if q.Limit != 0 || q.Reverse {
-		return nil, fmt.Errorf("%w: a count has no limit and no direction", ErrInvalid)
+	if q.Limit != 0 || q.Reverse || q.Compact {
+		return nil, fmt.Errorf("%w: a count has no limit and no direction, and is never compact", ErrInvalid)
 	}
 	return w.proveRange(q, true)
 }
@@ -39,13 +39,19 @@ func (w *View) proveRange(q Query, counting bool) ([]byte, error) {
 		return nil, err
 	}
 	p := proof.RangeProof{
-		Subject:  record.RangeSubject{Space: record.SpaceUser, Prefix: q.Prefix, From: q.From, To: q.To, Limit: uint64(q.Limit), Reverse: q.Reverse},
+		Subject: record.RangeSubject{
+			Space: record.SpaceUser, Prefix: q.Prefix, From: q.From, To: q.To,
+			Limit: uint64(q.Limit), Reverse: q.Reverse, Compact: q.Compact, Time: w.asked,
+		},
 		Counting: counting, Checkpoint: w.note,
 	}
-	if next != 0 {
+	if next != 0 && w.asked.IsZero() {
 		p.Subject.At = w.pos
 	}
 	if p.Commit, p.Next, p.Path, err = w.commits(commit, next); err != nil {
+		return nil, err
+	}
+	if p.Around, err = w.around(); err != nil {
 		return nil, err
 	}
 	m, err := w.stateAt(commit)
@@ -53,8 +59,11 @@ func (w *View) proveRange(q Query, counting bool) ([]byte, error) {
 		return nil, err
 	}
 	covered, aim := w.covered(p.Subject, commit), state.All
-	if counting {
+	switch {
+	case counting:
 		covered, aim = proof.Covered(p.Subject, 0, nil, nil), state.Count
+	case q.Compact:
+		aim = state.Live
 	}
 	p.State = m.ProveRange(covered, aim)
 	if !counting {
@@ -66,20 +75,20 @@ func (w *View) proveRange(q Query, counting bool) ([]byte, error) {
 }
 
 // commits reads a commit line and the one after it, unless that is 0, and proves
-// that they are in the log.
+// that they are in the log, as together does.
 func (w *View) commits(commit, next uint64) (first, second []byte, path []merkle.Hash, err error) {
-	indices := []uint64{commit}
+	seqs := []uint64{commit}
 	if first, err = w.Record(commit); err != nil {
 		return nil, nil, nil, err
 	}
 	if next != 0 {
-		indices = append(indices, next)
+		seqs = append(seqs, next)
 		if second, err = w.Record(next); err != nil {
 			return nil, nil, nil, err
 		}
 	}
-	path, err = merkle.MultiProof(indices, w.head.Size, treeHashes{w})
-	return first, second, path, w.vault.damaged(err)
+	path, err = w.together(seqs...)
+	return first, second, path, err
 }
 
 // covered is the range that a list at a commit shows: up to the last key that the

@@ -44,7 +44,7 @@ func TestProveRanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := Query{Prefix: word(), Reverse: rng.IntN(2) == 0, Limit: max(0, rng.IntN(12)-5)}
+		q := Query{Prefix: word(), Reverse: rng.IntN(2) == 0, Limit: max(0, rng.IntN(12)-5), Compact: rng.IntN(3) == 0}
 		if rng.IntN(2) == 0 {
 			q.From, q.To = word(), word()
 		}
@@ -78,7 +78,7 @@ func TestProveRanges(t *testing.T) {
 		if i != len(got.Entries) {
 			t.Fatalf("%s: %d entries, wanted %d", name, len(got.Entries), i)
 		}
-		q.Limit, q.Reverse = 0, false
+		q.Limit, q.Reverse, q.Compact = 0, false, false
 		if file, err = at.ProveCount(q); err == nil {
 			res, err = ver.Verify(file)
 		}
@@ -112,5 +112,8 @@ func TestProveRanges(t *testing.T) {
 	}
 	if _, err := now.ProveCount(Query{Limit: 1}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a count with a limit: %v", err)
+	}
+	if _, err := now.ProveCount(Query{Compact: true}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a compact count: %v", err)
 	}
 }

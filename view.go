@@ -31,6 +31,9 @@ type View struct {
 	epoch  uint64
 	policy *policy // in force behind commit
 	newest bool    // pos is the commit itself: proofs of keys can be made
+	// asked is the time that cut the view off at pos, which proofs are then about;
+	// zero: none did. Invariant: the record behind pos is there, and of a later time.
+	asked time.Time
 }
 
 // View returns the newest durable position.
@@ -89,10 +92,14 @@ func (w *View) At(seq uint64) (*View, error) {
 	past := *w
 	past.pos = seq
 	past.newest = w.newest && seq == w.pos
+	past.asked = time.Time{}
 	return &past, nil
 }
 
-// AtTime is the vault after the last record whose time is not after t.
+// AtTime is the vault after the last record whose time is not after t. The view's
+// proofs of keys, lists and counts are about t, and not about that record's
+// position; if no record of w is of a later time, the view is w itself, as are its
+// proofs.
 func (w *View) AtTime(t time.Time) (*View, error) {
 	// Times never go back, so the records can be searched by halves: lo is
 	// always a record at or before t, hi one after it.
@@ -116,7 +123,15 @@ func (w *View) AtTime(t time.Time) (*View, error) {
 			lo = mid
 		}
 	}
-	return w.At(lo)
+	if hi > w.pos {
+		return w, nil
+	}
+	past, err := w.At(lo)
+	if err != nil {
+		return nil, err
+	}
+	past.asked = t.UTC().Round(0)
+	return past, nil
 }
 
 // Entry is a version of a key.
@@ -161,6 +176,9 @@ type Query struct {
 	Reverse          bool   // from the last key down
 	Limit            int    // at most so many; 0: all
 	Deleted          bool   // list deleted keys too
+	// Compact is for proofs of lists: runs of deleted keys are left out of the file,
+	// by what the log says of how many keys live there. What is listed is the same.
+	Compact bool
 }
 
 // List yields the entries of a query. The keys are the index's own: do not change them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"graven/merkle"
 	"graven/record"
@@ -15,9 +16,10 @@ import (
 //
 //	graven-proof 1
 //	claim history|past
-//	subject {"key":"…"}            and "at":S of a claim about the past
+//	subject {"key":"…"}            and "at":S or "time":"…" of a claim about the past
 //	op …  leaf …  path …  space …  the key in the newest state, as in a key proof
 //	commit {"v":1,"kind":"commit",…}
+//	then {"v":…}  after {"v":…}    only about a time: see Around
 //	record {"v":1,"kind":"tx",…}   of each older version on the way, the newest first
 //	wide I {"op":…}                the version's op line, number I of a wide transaction
 //	siblings <b64>                 its siblings among the op lines, from the leaf up
@@ -33,18 +35,22 @@ import (
 // ChainProof is the content of such a proof. The slices are the maker's own;
 // Encode only reads them.
 type ChainProof struct {
-	// Space and Key are the subject, At the position; 0: the whole history.
+	// Space and Key are the subject, At the position; 0: the whole history, or what
+	// the log had at Time, if that is not zero.
 	Space byte
 	Key   []byte
 	At    uint64
+	Time  time.Time
 	// Op and State are as in a KeyProof.
 	Op    []byte
 	State state.Proof
 	// Commit is the line of the commit with index size-1.
 	Commit []byte
+	// Around shows which record was the newest at Time.
+	Around
 	// Older are the older versions on the way, the newest first.
 	Older []Evidence
-	// Path is the merkle.MultiProof of the records of Older and the commit.
+	// Path is the merkle.MultiProof of these records and the commit.
 	Path []merkle.Hash
 	// Checkpoint is the signed note.
 	Checkpoint []byte
@@ -69,14 +75,20 @@ const (
 // do not fit together; whether the hashes lead to the root is the Verifier's to say.
 func (p ChainProof) Encode() ([]byte, error) {
 	claim, subject := claimHistory, record.FormatSubject(p.Space, p.Key)
-	if p.At > 0 {
-		claim, subject = claimPast, record.FormatSubjectAt(p.Space, p.Key, p.At)
+	if p.At > 0 || !p.Time.IsZero() {
+		claim, subject = claimPast, record.FormatSubjectAt(p.Space, p.Key, record.Moment{At: p.At, Time: p.Time})
+	}
+	switch {
+	case p.At > 0 && !p.Time.IsZero():
+		return nil, fmt.Errorf("%w key proof: it is about seq %d and a time", ErrInvalid, p.At)
+	case !p.Around.fits(p.Time):
+		return nil, fmt.Errorf("%w key proof: the records around a time, wanted with one and only with one", ErrInvalid)
 	}
 	out, _, err := p.key().appendState(fmt.Appendf(nil, "%s\nclaim %s\nsubject %s", keyHeader, claim, subject))
 	if err != nil {
 		return nil, err
 	}
-	out = append(append(out, "\ncommit "...), p.Commit...)
+	out = p.Around.append(append(append(out, "\ncommit "...), p.Commit...))
 	for i := range p.Older {
 		out = p.Older[i].append(out)
 	}
@@ -124,7 +136,9 @@ func parseChainProof(file []byte) (p ChainProof, err error) {
 		return p, r.fail("behind it: wanted `subject {…}`")
 	}
 	if claim == claimPast {
-		p.Space, p.Key, p.At, err = record.ParseSubjectAt(string(text))
+		var m record.Moment
+		p.Space, p.Key, m, err = record.ParseSubjectAt(string(text))
+		p.At, p.Time = m.At, m.Time
 	} else {
 		p.Space, p.Key, err = record.ParseSubject(string(text))
 	}
@@ -139,6 +153,9 @@ func parseChainProof(file []byte) (p ChainProof, err error) {
 	if p.Commit, ok = r.field("commit "); !ok {
 		return p, r.fail("behind it: wanted `commit {…}`")
 	}
+	if p.Around, err = r.around(p.Time); err != nil {
+		return p, err
+	}
 	for {
 		e, ok, err := r.evidence()
 		if err != nil {
@@ -152,7 +169,7 @@ func parseChainProof(file []byte) (p ChainProof, err error) {
 	if err := r.sum(file); err != nil {
 		return p, err
 	}
-	if p.Path, p.Checkpoint, err = r.tail(maxSiblings * (1 + len(p.Older))); err != nil {
+	if p.Path, p.Checkpoint, err = r.tail(maxSiblings * (3 + len(p.Older))); err != nil {
 		return p, err
 	}
 	if again, err := p.Encode(); err != nil || !bytes.Equal(again, file) {
@@ -201,7 +218,13 @@ func (v *Verifier) verifyChain(file []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.commit, err = p.proveRecords(versions, r.checkpoint); err != nil {
+	records := recordSet{}
+	if !p.Time.IsZero() {
+		if p.At, err = p.Around.position(p.Time, records); err != nil {
+			return nil, err
+		}
+	}
+	if r.commit, err = p.proveRecords(versions, records, r.checkpoint); err != nil {
 		return nil, err
 	}
 	r.hasCommit = true
@@ -277,9 +300,9 @@ func (e *Evidence) op(stored []byte) (seq uint64, line []byte, err error) {
 	return 0, nil, fmt.Errorf("%w: record %d does not write the key", ErrProof, rec.Seq)
 }
 
-// proveRecords checks that the records and the commit, which is the last that the
-// checkpoint covers, are in the log.
-func (p *ChainProof) proveRecords(versions []Version, c Checkpoint) (Commit, error) {
+// proveRecords checks that the records, those of the versions, and the commit,
+// which is the last that the checkpoint covers, are in the log.
+func (p *ChainProof) proveRecords(versions []Version, records recordSet, c Checkpoint) (Commit, error) {
 	if c.Size == 0 {
 		return Commit{}, fmt.Errorf("%w: a checkpoint of size 0 has no commit", ErrProof)
 	}
@@ -293,18 +316,17 @@ func (p *ChainProof) proveRecords(versions []Version, c Checkpoint) (Commit, err
 	if p.At >= commit.Seq {
 		return Commit{}, fmt.Errorf("%w: the claim is about seq %d, the past ends before commit %d", ErrProof, p.At, commit.Seq)
 	}
-	var indices []uint64
-	var leaves []merkle.Hash
-	for i := len(versions) - 1; i >= 0; i-- {
-		indices, leaves = append(indices, versions[i].Seq), append(leaves, merkle.LeafHash(p.Older[i].Record))
+	if err := records.add(commit.Seq, p.Commit); err != nil {
+		return Commit{}, err
 	}
-	indices, leaves = append(indices, commit.Seq), append(leaves, merkle.LeafHash(p.Commit))
-	root, before, err := merkle.MultiRoot(indices, c.Size, leaves, p.Path)
+	for i := range versions {
+		if err := records.add(versions[i].Seq, p.Older[i].Record); err != nil {
+			return Commit{}, err
+		}
+	}
+	before, err := records.prove(p.Path, c)
 	if err != nil {
-		return Commit{}, fmt.Errorf("%w: %d records and the commit: %w", ErrProof, len(versions), err)
-	}
-	if root != c.Root {
-		return Commit{}, fmt.Errorf("%w: the records are not in the log with root %s at size %d", ErrProof, c.Root, c.Size)
+		return Commit{}, err
 	}
 	if body.Root != before {
 		return Commit{}, fmt.Errorf("%w %d of %q: it says that the root before it is %s, but that is %s", ErrDamaged, commit.Seq, c.Origin, body.Root, before)
@@ -375,7 +397,7 @@ func (p *ChainProof) step(v *Version) (seq, n uint64, ok bool, err error) {
 // claim is what the way shows: its last version, or all.
 func (p *ChainProof) claim(last Version, all []Version) Claim {
 	if p.At > 0 {
-		return Past{Space: p.Space, Key: p.Key, At: p.At, Version: last}
+		return Past{Space: p.Space, Key: p.Key, At: p.At, Time: p.Time, Version: last}
 	}
 	return History{Space: p.Space, Key: p.Key, Versions: all}
 }

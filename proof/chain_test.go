@@ -7,18 +7,24 @@ import (
 	"math/bits"
 	"slices"
 	"testing"
+	"time"
 
-	"graven/merkle"
 	"graven/record"
 )
 
 // chainProof makes the proof of a key's history (at 0) or of its past.
 func (v *vault) chainProof(space byte, key string, at uint64) ChainProof {
 	v.t.Helper()
+	return v.chainProofAt(space, key, at, time.Time{})
+}
+
+// chainProofAt is that of its past at a time, unless the time is zero.
+func (v *vault) chainProofAt(space byte, key string, at uint64, t time.Time) ChainProof {
+	v.t.Helper()
 	k := v.key(space, key)
-	p := ChainProof{Space: space, Key: []byte(key), At: at, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
+	p := ChainProof{Space: space, Key: []byte(key), At: at, Time: t, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
+	at = v.position(at, t)
 	have := v.ops[string(space)+key]
-	indices := []uint64{v.size() - 1}
 	for i := len(have) - 1; i > 0 || at > 0 && i == 0; {
 		if at > 0 && (have[i].seq <= at || have[0].seq > at) {
 			break // it is reached, or there was none yet
@@ -35,13 +41,9 @@ func (v *vault) chainProof(space byte, key string, at uint64) ChainProof {
 			i--
 		}
 		p.Older = append(p.Older, Evidence{Record: v.lines[next]})
-		indices = append(indices, next)
 	}
-	slices.Sort(indices)
-	var err error
-	if p.Path, err = merkle.MultiProof(indices, v.size(), leafReader(v.leaves)); err != nil {
-		v.t.Fatal(err)
-	}
+	p.Around, _ = v.around(t)
+	v.repath(&p)
 	return p
 }
 
@@ -62,6 +64,9 @@ func chainTruth(v *vault, res *Result) error {
 	}
 	switch c := res.Claim().(type) {
 	case Past:
+		if !c.Time.IsZero() && c.At != v.newestAt(c.Time) {
+			return fmt.Errorf("%s: at %d, wanted %d", res.Subject(), c.At, v.newestAt(c.Time))
+		}
 		return same(c.Version, v.versionAt(string(c.Space)+string(c.Key), c.At+1))
 	case History:
 		have := v.ops[string(c.Space)+string(c.Key)]
@@ -79,8 +84,11 @@ func chainTruth(v *vault, res *Result) error {
 }
 
 // longVault has a key with n versions, among others.
-func longVault(t testing.TB, n int) *vault {
-	v := sampleVault(t)
+func longVault(t testing.TB, n int) *vault { return slowLongVault(t, n, 1) }
+
+// slowLongVault is that under the clock of slowVault.
+func slowLongVault(t testing.TB, n int, same uint64) *vault {
+	v := slowVault(t, same)
 	for i := range n {
 		if i%7 == 6 {
 			v.tx(del('k', "long"))
@@ -115,6 +123,48 @@ func TestChainProofs(t *testing.T) {
 	}
 	if _, err := ver.Verify(mustEncode(t, v.chainProof('z', "no such space", 0))); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTimedChains asks for keys at the time of every record, a moment before and
+// after it, under clocks that give several records one time.
+func TestTimedChains(t *testing.T) {
+	for _, same := range []uint64{1, 2, 5} {
+		v := slowLongVault(t, 20, same)
+		ver := v.verifier()
+		found := 0
+		for _, key := range []string{"long", "colours/03", "never there", "absent"} {
+			for seq := range v.size() {
+				for _, off := range []time.Duration{-1, 0, 1} {
+					at := v.clock(seq).Add(off)
+					s := v.newestAt(at)
+					if s == v.size()-1 {
+						continue // nothing came after it
+					}
+					res, err := ver.Verify(mustEncode(t, v.chainProofAt('k', key, 0, at)))
+					if s == 0 {
+						if !errors.Is(err, ErrProof) {
+							t.Fatalf("%s before record 1: %v", key, err)
+						}
+						continue
+					}
+					if err == nil {
+						err = chainTruth(v, res)
+					}
+					if err != nil {
+						t.Fatalf("%s at %v, %d records of one time: %v", key, at, same, err)
+					}
+					if c := res.Claim().(Past); !c.Time.Equal(at) {
+						t.Fatalf("%s at %v: %+v", key, at, c)
+					} else if c.Version.N > 0 {
+						found++
+					}
+				}
+			}
+		}
+		if found < 50 {
+			t.Errorf("%d records of one time: only %d versions", same, found)
+		}
 	}
 }
 
@@ -183,6 +233,12 @@ func TestChainProofsCannotLie(t *testing.T) {
 		"past, of now":    v.chainProof('k', "long", tail-2),
 		"past, too early": v.chainProof('k', "long", 4),
 		"past, absent":    v.chainProof('k', "absent", 9),
+
+		"a time":               v.chainProofAt('k', "long", 0, v.clock(tail-14).Add(time.Second/2)),
+		"a time, of now":       v.chainProofAt('k', "long", 0, v.clock(tail-2)),
+		"a time, too early":    v.chainProofAt('k', "long", 0, v.clock(4)),
+		"a time, a version's":  v.chainProofAt('k', "long", 0, v.clock(v.ops["klong"][7].seq)),
+		"a time, right before": v.chainProofAt('k', "long", 0, v.clock(v.ops["klong"][7].seq).Add(-1)),
 	} {
 		file := mustEncode(t, p)
 		t.Run(name, func(t *testing.T) {
@@ -241,18 +297,19 @@ func TestPastBeyondTheEnd(t *testing.T) {
 
 // repath makes the hashes of a proof those of the records that it has.
 func (v *vault) repath(p *ChainProof) {
-	indices := []uint64{v.size() - 1}
+	v.t.Helper()
+	seqs := []uint64{v.size() - 1}
+	for _, line := range [][]byte{p.Then, p.After} {
+		if f, err := record.ParseFrame(line); err == nil && f.Seq < v.size() {
+			seqs = append(seqs, f.Seq)
+		}
+	}
 	for _, e := range p.Older {
 		rec, err := record.Parse(e.Record)
 		if err != nil {
 			v.t.Fatal(err)
 		}
-		indices = append(indices, rec.Seq)
+		seqs = append(seqs, rec.Seq)
 	}
-	slices.Sort(indices)
-	indices = slices.Compact(indices)
-	var err error
-	if p.Path, err = merkle.MultiProof(indices, v.size(), leafReader(v.leaves)); err != nil {
-		v.t.Fatal(err)
-	}
+	p.Path = v.together(seqs)
 }

@@ -12,8 +12,8 @@ import (
 // it must be the last record that the checkpoint covers, and the claim about now;
 // an older commit would prove an older state under a newer checkpoint. With next
 // the claim is about the past: at lies between the two, and next follows commit
-// without another one between them.
-func proveCommits(commit, next []byte, at uint64, path []merkle.Hash, c Checkpoint) (Commit, error) {
+// without another one between them. records are what else path is over.
+func proveCommits(commit, next []byte, at uint64, records recordSet, path []merkle.Hash, c Checkpoint) (Commit, error) {
 	if c.Size == 0 {
 		return Commit{}, fmt.Errorf("%w: a checkpoint of size 0 has no commit", ErrProof)
 	}
@@ -21,8 +21,10 @@ func proveCommits(commit, next []byte, at uint64, path []merkle.Hash, c Checkpoi
 	if err != nil {
 		return Commit{}, err
 	}
-	indices, leaves := []uint64{first.Seq}, []merkle.Hash{merkle.LeafHash(commit)}
-	last := body
+	if err := records.add(first.Seq, commit); err != nil {
+		return Commit{}, err
+	}
+	end, last := first.Seq, body
 	switch {
 	case next == nil && at != 0:
 		return Commit{}, fmt.Errorf("%w: the claim is about seq %d, but the commit after it is missing", ErrProof, at)
@@ -36,19 +38,19 @@ func proveCommits(commit, next []byte, at uint64, path []merkle.Hash, c Checkpoi
 		if at < first.Seq || at >= second.Seq {
 			return Commit{}, fmt.Errorf("%w: the claim is about seq %d, the commits are records %d and %d", ErrProof, at, first.Seq, second.Seq)
 		}
-		if second.Height != first.Height+1 || after.Prev == nil || *after.Prev != leaves[0] {
+		if second.Height != first.Height+1 || after.Prev == nil || *after.Prev != merkle.LeafHash(commit) {
 			return Commit{}, fmt.Errorf("%w: commit %d does not follow commit %d at once", ErrProof, second.Seq, first.Seq)
 		}
-		indices, leaves, last = append(indices, second.Seq), append(leaves, merkle.LeafHash(next)), after
+		if err := records.add(second.Seq, next); err != nil {
+			return Commit{}, err
+		}
+		end, last = second.Seq, after
 	}
-	root, before, err := merkle.MultiRoot(indices, c.Size, leaves, path)
+	before, err := records.prove(path, c)
 	if err != nil {
-		return Commit{}, fmt.Errorf("%w: commits %d: %w", ErrProof, indices, err)
+		return Commit{}, err
 	}
-	if root != c.Root {
-		return Commit{}, fmt.Errorf("%w: commits %d are not in the log with root %s at size %d", ErrProof, indices, c.Root, c.Size)
-	}
-	if end := indices[len(indices)-1]; end == c.Size-1 && last.Root != before {
+	if end == c.Size-1 && last.Root != before {
 		return Commit{}, fmt.Errorf("%w %d of %q: it says that the root before it is %s, but that is %s", ErrDamaged, end, c.Origin, last.Root, before)
 	}
 	return first, nil

@@ -5,12 +5,13 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"graven/record"
 )
 
 // goldenClaim is a proof of a list, a count, a history, a key in the past, an op,
-// or of consistency, and what it proves: docs/format.md §10.3 to §10.7.
+// or of consistency, and what it proves: docs/format.md §10.3 to §10.8.
 type goldenClaim struct {
 	Name string `json:"name"`
 	VKey string `json:"vkey"`
@@ -19,6 +20,7 @@ type goldenClaim struct {
 
 	Subject  string          `json:"subject,omitempty"`
 	Commit   uint64          `json:"commit,omitempty"` // the state is that of this record
+	At       uint64          `json:"at,omitempty"`     // of a claim about a time: the newest record then
 	More     bool            `json:"more,omitempty"`   // a list's limit was reached
 	Versions []goldenVersion `json:"versions,omitempty"`
 	Live     *uint64         `json:"live,omitempty"` // of a count
@@ -47,6 +49,9 @@ func (g *goldenClaim) fill(t *testing.T) {
 	g.Subject = res.Subject()
 	if c, ok := res.Commit(); ok {
 		g.Commit = c.Seq
+	}
+	if at, named := res.moment(); !named.IsZero() {
+		g.At = at
 	}
 	version := func(v Version) {
 		g.Versions = append(g.Versions, goldenVersion{Seq: v.Seq, N: v.N, Line: string(v.Op)})
@@ -85,6 +90,7 @@ func TestGoldenClaims(t *testing.T) {
 	for _, name := range []string{
 		"a prefix", "a range", "first three", "last two", "the past", "nothing", "a space of two", "no such space",
 		"a count", "a count of all", "a count, the past",
+		"compact", "compact, last two", "a time", "a time, at a commit", "a time, before a commit", "a time, compact, limited", "a count, a time",
 	} {
 		add(name, string(ranges[name]))
 	}
@@ -122,6 +128,35 @@ func TestGoldenClaims(t *testing.T) {
 	add("consistency from nothing", forged(string(v.consistencyProof(9, v.size()).Encode()), `{"size":9}`, `{"size":0}`))
 	add("op, another number", forged(string(op.Encode(opSeq)), `"op":1`, `"op":2`))
 	add("op, no such number", forged(string(op.Encode(opSeq)), `"op":1`, `"op":9`))
+
+	slow := slowRangeVault(t, 3)
+	slowKey, now := slow.keys.Log.VKey, slow.clock(14).Add(time.Second)
+	of := func(name, file string) { made = append(made, goldenClaim{Name: name, VKey: slowKey, File: file}) }
+	aKey := func(change func(p *ChainProof)) string {
+		p := slow.chainProofAt('k', "colours/03", 0, now)
+		change(&p)
+		slow.repath(&p)
+		return string(mustEncode(t, p))
+	}
+	of("a time, three records each", string(mustEncodeRange(t, slow.rangeProof(record.RangeSubject{Space: 'k', Prefix: []byte("colours/0"), Time: now}, false))))
+	of("past, a time", aKey(func(*ChainProof) {}))
+	of("past, the very time", aKey(func(p *ChainProof) { p.Time = slow.clock(14) }))
+	of("past, a time, not yet", string(mustEncode(t, slow.chainProofAt('k', "a\xff", 0, now))))
+	timedKey := aKey(func(*ChainProof) {})
+	of("a time before then", forged(timedKey, `"time":"2026-01-02T03:04:18.`, `"time":"2026-01-02T03:04:16.`))
+	of("a time not before after", forged(timedKey, `"time":"2026-01-02T03:04:18.`, `"time":"2026-01-02T03:04:20.`))
+	of("a time, the pair before", aKey(func(p *ChainProof) { p.Around = Around{slow.lines[13], slow.lines[14]} }))
+	of("a time, a record passed over", aKey(func(p *ChainProof) { p.Around = Around{slow.lines[14], slow.lines[16]} }))
+	of("a time, the lines swapped", aKey(func(p *ChainProof) { p.Then, p.After = p.After, p.Then }))
+	of("a time, genesis", aKey(func(p *ChainProof) { p.Time, p.Around = slow.clock(0), Around{slow.lines[0], slow.lines[1]} }))
+	of("a time without after", forged(timedKey, line(timedKey, "after "), ""))
+	of("a time as a position", forged(timedKey, `"time":"2026-01-02T03:04:18.000000006Z"`, `"at":14`))
+	of("a time with fewer digits", forged(timedKey, `"time":"2026-01-02T03:04:18.000000006Z"`, `"time":"2026-01-02T03:04:18Z"`))
+	of("the first time there is", forged(timedKey, `"time":"2026-01-02T03:04:18.000000006Z"`, `"time":"0001-01-01T00:00:00.000000000Z"`))
+	compact, colours := string(ranges["compact"]), v.rangeProof(record.RangeSubject{Space: 'k', Prefix: []byte("colours/")}, false)
+	add("a compact list as a whole one", forged(compact, `,"compact":true`, ""))
+	add("a whole list as a compact one", forged(string(mustEncodeRange(t, colours)), `{"prefix":"colours/"}`, `{"prefix":"colours/","compact":true}`))
+	add("a compact count", forged(string(ranges["a count"]), `{"prefix":"colours/"}`, `{"prefix":"colours/","compact":true}`))
 	for i := range made {
 		made[i].fill(t)
 	}
@@ -136,7 +171,7 @@ func TestGoldenClaims(t *testing.T) {
 			good++
 		}
 	}
-	if good < 15 || len(made)-good < 10 {
+	if good < 30 || len(made)-good < 25 {
 		t.Errorf("%d good claims and %d bad ones", good, len(made)-good)
 	}
 }

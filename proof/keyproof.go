@@ -70,8 +70,8 @@ func (p KeyProof) Encode() ([]byte, error) {
 	if live {
 		claim = claimPresent
 	}
-	out := fmt.Appendf(nil, "%s\nclaim %s\nsubject %s%s", keyHeader, claim, record.FormatSubject(p.Space, p.Key), body)
-	return appendProven(out, p.Commit, nil, p.Path, p.Checkpoint), nil
+	out := fmt.Appendf(nil, "%s\nclaim %s\nsubject %s%s\ncommit %s\n", keyHeader, claim, record.FormatSubject(p.Space, p.Key), body, p.Commit)
+	return appendEnd(out, p.Path, p.Checkpoint), nil
 }
 
 // appendState appends the lines from `op` to `space`, each with a line feed before
@@ -158,12 +158,11 @@ func parseKeyProof(file []byte) (KeyProof, error) {
 	if found := p.claim(); claim != found {
 		return p, r.fail("claim %s, but what follows says %s", claim, found)
 	}
-	var next []byte
-	if p.Commit, next, err = r.commits(file); err != nil {
-		return p, err
+	if p.Commit, ok = r.field("commit "); !ok {
+		return p, r.fail("behind it: wanted `commit {…}`")
 	}
-	if next != nil {
-		return p, r.fail("`next` in a claim about now")
+	if err := r.sum(file); err != nil {
+		return p, err
 	}
 	if p.Path, p.Checkpoint, err = r.tail(maxSiblings); err != nil {
 		return p, err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"graven/merkle"
 	"graven/record"
@@ -53,8 +54,8 @@ func (v *vault) versionAt(key string, commit uint64) *version {
 // listed are the live keys of a subject, read naively, in its direction.
 func (v *vault) listed(s record.RangeSubject) (all []Present, more bool) {
 	commit := v.size() - 1
-	if s.At > 0 {
-		commit, _ = v.commitsAround(s.At)
+	if at := v.position(s.At, s.Time); at > 0 {
+		commit, _ = v.commitsAround(at)
 	}
 	var keys []string
 	for key := range v.ops {
@@ -93,19 +94,18 @@ func (v *vault) listed(s record.RangeSubject) (all []Present, more bool) {
 // rangeProof makes the proof of a list or a count.
 func (v *vault) rangeProof(s record.RangeSubject, counting bool) RangeProof {
 	v.t.Helper()
-	commit, next := v.commitsAround(s.At)
-	if s.At == 0 {
+	at := v.position(s.At, s.Time)
+	commit, next := v.commitsAround(at)
+	if at == 0 {
 		commit, next = v.size()-1, 0
 	}
 	p := RangeProof{Subject: s, Counting: counting, Commit: v.lines[commit], Checkpoint: v.checkpointAt(v.size())}
-	indices := []uint64{commit}
+	around, seqs := v.around(s.Time)
+	p.Around, seqs = around, append(seqs, commit)
 	if next > 0 {
-		p.Next, indices = v.lines[next], append(indices, next)
+		p.Next, seqs = v.lines[next], append(seqs, next)
 	}
-	var err error
-	if p.Path, err = merkle.MultiProof(indices, v.size(), leafReader(v.leaves)); err != nil {
-		v.t.Fatal(err)
-	}
+	p.Path = v.together(seqs)
 	var first, last []byte
 	if !counting {
 		entries, _ := v.listed(s)
@@ -128,12 +128,15 @@ func tellsTruth(v *vault, res *Result) error {
 	switch c := res.Claim().(type) {
 	case Listed:
 		want, more := v.listed(c.Subject)
+		if at := v.position(c.Subject.At, c.Subject.Time); c.At != at {
+			return fmt.Errorf("%s: at %d, wanted %d", res.Subject(), c.At, at)
+		}
 		if c.More != more || len(want) != len(c.Entries) || len(want) > 0 && !reflect.DeepEqual(c.Entries, want) {
 			return fmt.Errorf("%s: got %d entries %+v, wanted %d %+v", res.Subject(), len(c.Entries), c.Entries, len(want), want)
 		}
 	case Counted:
-		if want, _ := v.listed(c.Subject); uint64(len(want)) != c.Live {
-			return fmt.Errorf("%s: got %d, wanted %d", res.Subject(), c.Live, len(want))
+		if want, _ := v.listed(c.Subject); uint64(len(want)) != c.Live || c.At != v.position(c.Subject.At, c.Subject.Time) {
+			return fmt.Errorf("%s: got %+v, wanted %d", res.Subject(), c, len(want))
 		}
 	default:
 		return fmt.Errorf("%T", c)
@@ -142,8 +145,11 @@ func tellsTruth(v *vault, res *Result) error {
 }
 
 // rangeVault is the sample vault, a little larger.
-func rangeVault(t testing.TB) *vault {
-	v := sampleVault(t)
+func rangeVault(t testing.TB) *vault { return slowRangeVault(t, 1) }
+
+// slowRangeVault is that under the clock of slowVault.
+func slowRangeVault(t testing.TB, same uint64) *vault {
+	v := slowVault(t, same)
 	v.tx(put('k', "a", "1"), put('k', "a\x00", "2"), put('k', "a\xff", "3"), put('k', "käse", "4"), put('k', "kämme", "5"))
 	v.commit()
 	v.tx(del('k', "a"), put('q', "row/2", "sql"), del('k', "colours/01"))
@@ -166,22 +172,28 @@ func randomSubject(rng *rand.Rand, size uint64) (s record.RangeSubject, counting
 	if rng.IntN(2) == 0 {
 		s.From, s.To = nil, nil
 	}
-	if rng.IntN(3) == 0 {
+	switch rng.IntN(6) {
+	case 0, 1:
 		s.At = 1 + rng.Uint64N(size-2)
+	case 2, 3: // at a record's time, a moment before the next, and between
+		second := time.Duration(1 + rng.Uint64N(size-5))
+		s.Time = epoch.Add(second*time.Second + []time.Duration{0, 1, time.Second / 2, time.Second - 1}[rng.IntN(4)])
 	}
 	if counting = rng.IntN(3) == 0; !counting {
 		s.Reverse = rng.IntN(2) == 0
 		s.Limit = uint64(max(0, rng.IntN(8)-3))
+		s.Compact = rng.IntN(3) == 0
 	}
 	return s, counting
 }
 
 func TestRangeProofs(t *testing.T) {
-	v := rangeVault(t)
-	ver := v.verifier()
+	vaults := []*vault{rangeVault(t), slowRangeVault(t, 2), slowRangeVault(t, 3)}
 	rng := rand.New(rand.NewPCG(6, 6))
-	entries, past := 0, 0
-	for range 5000 {
+	entries, past, timed, compact := 0, 0, 0, 0
+	for i := range 6000 {
+		v := vaults[i%len(vaults)]
+		ver := v.verifier()
 		s, counting := randomSubject(rng, v.size())
 		file, err := v.rangeProof(s, counting).Encode()
 		if err != nil {
@@ -197,18 +209,24 @@ func TestRangeProofs(t *testing.T) {
 		if c, ok := res.Claim().(Listed); ok {
 			entries += len(c.Entries)
 		}
-		if s.At > 0 {
+		if at := v.position(s.At, s.Time); at > 0 {
 			past++
-			if c, ok := res.Commit(); !ok || c.Seq > s.At {
+			if c, ok := res.Commit(); !ok || c.Seq > at {
 				t.Fatalf("%s: as of %+v", s.Format(), c)
 			}
+		}
+		if !s.Time.IsZero() {
+			timed++
+		}
+		if s.Compact {
+			compact++
 		}
 		if again, err := record.ParseRangeSubject(s.Format()); err != nil || !reflect.DeepEqual(again, s) {
 			t.Fatalf("%s is read as %+v, %v", s.Format(), again, err)
 		}
 	}
-	if entries < 2000 || past < 1000 {
-		t.Errorf("only %d entries, %d proofs about the past", entries, past)
+	if entries < 2000 || past < 1000 || timed < 1000 || compact < 1000 {
+		t.Errorf("only %d entries, %d proofs about the past, %d about a time, %d compact ones", entries, past, timed, compact)
 	}
 }
 
@@ -230,6 +248,14 @@ func rangeSamples(t testing.TB, v *vault) map[string][]byte {
 		"a count":           {record.RangeSubject{Space: 'k', Prefix: []byte("colours/")}, true},
 		"a count of all":    {record.RangeSubject{Space: 'k'}, true},
 		"a count, the past": {record.RangeSubject{Space: 'k', From: []byte("colours/02"), At: 9}, true},
+
+		"compact":                  {record.RangeSubject{Space: 'k', Prefix: []byte("colours/"), Compact: true}, false},
+		"compact, last two":        {record.RangeSubject{Space: 'k', Limit: 2, Reverse: true, Compact: true}, false},
+		"a time":                   {record.RangeSubject{Space: 'k', Prefix: []byte("colours/"), Time: epoch.Add(9*time.Second + time.Second/3)}, false},
+		"a time, at a commit":      {record.RangeSubject{Space: 'q', Time: v.clock(v.size() - 3)}, false},
+		"a time, before a commit":  {record.RangeSubject{Space: 'q', Time: v.clock(v.size() - 1).Add(-1)}, false},
+		"a time, compact, limited": {record.RangeSubject{Space: 'k', Limit: 3, Compact: true, Time: v.clock(v.size() - 2)}, false},
+		"a count, a time":          {record.RangeSubject{Space: 'k', From: []byte("colours/02"), Time: v.clock(9)}, true},
 	} {
 		file, err := v.rangeProof(it.s, it.counting).Encode()
 		if err != nil {
@@ -372,6 +398,7 @@ func FuzzClaims(f *testing.F) {
 	for at, name := range map[uint64]string{0: "history", 15: "past"} {
 		files[name] = mustEncode(f, v.chainProof('k', "colours/03", at))
 	}
+	files["past, a time"] = mustEncode(f, v.chainProofAt('k', "colours/03", 0, v.clock(15).Add(time.Second/2)))
 	files["consistency"] = v.consistencyProof(9, v.size()).Encode()
 	seq := v.ops["kcolours/03"][1].seq
 	files["op"] = OpProof{Number: 1, Evidence: Evidence{Record: v.lines[seq]}, Path: path(seq, v.leaves), Checkpoint: v.checkpointAt(v.size())}.Encode(seq)

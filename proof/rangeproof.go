@@ -23,8 +23,9 @@ import (
 //	space <hex> <b64> <n> <n>      the spaces whose line is not computed, in order
 //	commit {"v":1,"kind":"commit",…}
 //	next {"v":1,"kind":"commit",…} only about the past: the commit after it
+//	then {"v":…}  after {"v":…}    only about a time: see Around
 //	sum <16 hex>                   of the SHA-256 of all lines above
-//	<b64>                          the hashes that lead from the commits' leaves to the root
+//	<b64>                          the hashes that lead from these records' leaves to the root
 //	                               (an empty line)
 //	<checkpoint>
 //
@@ -44,6 +45,8 @@ type RangeProof struct {
 	// Commit is the line of the commit whose state it is, Next that of the commit
 	// after it; nil if Commit is the record with index size-1.
 	Commit, Next []byte
+	// Around shows which record was the newest at the subject's time.
+	Around
 	// Path is the merkle.MultiProof of those records.
 	Path []merkle.Hash
 	// Checkpoint is the signed note.
@@ -86,8 +89,11 @@ func Covered(s record.RangeSubject, live uint64, first, last []byte) state.Range
 }
 
 func (p *RangeProof) aim() state.Aim {
-	if p.Counting {
+	switch {
+	case p.Counting:
 		return state.Count
+	case p.Subject.Compact:
+		return state.Live
 	}
 	return state.All
 }
@@ -110,11 +116,17 @@ func (p RangeProof) Encode() ([]byte, error) {
 	} else {
 		out = append(out, claimList...)
 	}
-	if p.Counting && (len(p.Ops) > 0 || p.Subject.Limit > 0 || p.Subject.Reverse) {
-		return nil, fmt.Errorf("%w range proof: a count has no op lines, limit and direction", ErrInvalid)
+	s := p.Subject
+	switch {
+	case p.Counting && (len(p.Ops) > 0 || s.Limit > 0 || s.Reverse || s.Compact):
+		return nil, fmt.Errorf("%w range proof: a count has no op lines, limit and direction, and is not compact", ErrInvalid)
+	case s.At > 0 && !s.Time.IsZero():
+		return nil, fmt.Errorf("%w range proof: it is about seq %d and a time", ErrInvalid, s.At)
+	case !p.Around.fits(s.Time):
+		return nil, fmt.Errorf("%w range proof: the records around a time, wanted with one and only with one", ErrInvalid)
 	}
 	out = append(out, "\nsubject "...)
-	out = append(out, p.Subject.Format()...)
+	out = append(out, s.Format()...)
 	out, err := p.appendLeaves(out)
 	if err != nil {
 		return nil, fmt.Errorf("%w range proof: %w", ErrInvalid, err)
@@ -123,22 +135,14 @@ func (p RangeProof) Encode() ([]byte, error) {
 		out = append(out, "\ntree "...)
 		out = b64.AppendEncode(out, p.State.Tree)
 	}
-	for _, s := range p.State.Spaces {
-		out = append(out, "\nspace "...)
-		out = s.Append(out)
+	for _, line := range p.State.Spaces {
+		out = line.Append(append(out, "\nspace "...))
 	}
-	return appendProven(out, p.Commit, p.Next, p.Path, p.Checkpoint), nil
-}
-
-// appendProven appends the commits, the sum over all lines, and the tail.
-func appendProven(out, commit, next []byte, path []merkle.Hash, checkpoint []byte) []byte {
-	out = append(out, "\ncommit "...)
-	out = append(out, commit...)
-	if next != nil {
-		out = append(out, "\nnext "...)
-		out = append(out, next...)
+	out = append(append(out, "\ncommit "...), p.Commit...)
+	if p.Next != nil {
+		out = append(append(out, "\nnext "...), p.Next...)
 	}
-	return appendEnd(append(out, '\n'), path, checkpoint)
+	return appendEnd(append(p.Around.append(out), '\n'), p.Path, p.Checkpoint), nil
 }
 
 // appendEnd appends the sum over all lines of a file, and its tail.
@@ -246,26 +250,23 @@ func parseRangeProof(file []byte) (p RangeProof, err error) {
 	if err := p.parseState(&r); err != nil {
 		return p, err
 	}
-	if p.Commit, p.Next, err = r.commits(file); err != nil {
+	if p.Commit, ok = r.field("commit "); !ok {
+		return p, r.fail("behind it: wanted `commit {…}`")
+	}
+	p.Next, _ = r.field("next ")
+	if p.Around, err = r.around(p.Subject.Time); err != nil {
 		return p, err
 	}
-	if p.Path, p.Checkpoint, err = r.tail(2 * maxSiblings); err != nil {
+	if err := r.sum(file); err != nil {
+		return p, err
+	}
+	if p.Path, p.Checkpoint, err = r.tail(4 * maxSiblings); err != nil {
 		return p, err
 	}
 	if again, err := p.Encode(); err != nil || !bytes.Equal(again, file) {
 		return p, fmt.Errorf("%w proof file: it is not spelled as its content is", ErrFormat)
 	}
 	return p, nil
-}
-
-// commits takes the commit lines and the sum over the whole file so far.
-func (r *lineReader) commits(file []byte) (commit, next []byte, err error) {
-	commit, ok := r.field("commit ")
-	if !ok {
-		return nil, nil, r.fail("behind it: wanted `commit {…}`")
-	}
-	next, _ = r.field("next ")
-	return commit, next, r.sum(file)
 }
 
 // sum takes the sum over all lines of the file above it.
@@ -326,18 +327,25 @@ func (v *Verifier) verifyRange(file []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.commit, err = proveCommits(p.Commit, p.Next, p.Subject.At, p.Path, r.checkpoint); err != nil {
+	at, records := p.Subject.At, recordSet{}
+	if t := p.Subject.Time; !t.IsZero() {
+		if at, err = p.Around.position(t, records); err != nil {
+			return nil, err
+		}
+	}
+	if r.commit, err = proveCommits(p.Commit, p.Next, at, records, p.Path, r.checkpoint); err != nil {
 		return nil, err
 	}
 	r.hasCommit, r.past = true, p.Next != nil
-	if r.claim, err = p.prove(r.commit); err != nil {
+	if r.claim, err = p.prove(r.commit, at); err != nil {
 		return nil, err
 	}
 	return &r, nil
 }
 
-// prove checks the range under the commit's state root.
-func (p *RangeProof) prove(commit Commit) (Claim, error) {
+// prove checks the range under the commit's state root. The claim is about a
+// position; 0: about now.
+func (p *RangeProof) prove(commit Commit, at uint64) (Claim, error) {
 	ops := make([]record.Op, len(p.Ops))
 	keys := make([][]byte, len(p.Ops))
 	for i, line := range p.Ops {
@@ -360,13 +368,18 @@ func (p *RangeProof) prove(commit Commit) (Claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: state: %w", ErrProof, err)
 	}
-	if p.Counting {
-		return Counted{Subject: p.Subject, Live: got.Live}, nil
+	for _, l := range p.State.Leaves {
+		if l.Seq >= commit.Seq {
+			return nil, newerLeaf(l, commit)
+		}
 	}
-	list := Listed{Subject: p.Subject, More: p.Subject.Limit > 0 && uint64(len(ops)) == p.Subject.Limit}
+	if p.Counting {
+		return Counted{Subject: p.Subject, At: at, Live: got.Live}, nil
+	}
+	list := Listed{Subject: p.Subject, At: at, More: p.Subject.Limit > 0 && uint64(len(ops)) == p.Subject.Limit}
 	for _, l := range got.Leaves {
 		if l.Seq >= commit.Seq {
-			return nil, fmt.Errorf("%w: the leaf of key %x is of record %d, the commit is record %d", ErrProof, l.Key, l.Seq, commit.Seq)
+			return nil, newerLeaf(l, commit)
 		}
 		if !l.Live {
 			continue
@@ -389,4 +402,8 @@ func (p *RangeProof) prove(commit Commit) (Claim, error) {
 		}
 	}
 	return list, nil
+}
+
+func newerLeaf(l state.Leaf, commit Commit) error {
+	return fmt.Errorf("%w: the leaf of key %x is of record %d, the commit is record %d", ErrProof, l.Key, l.Seq, commit.Seq)
 }

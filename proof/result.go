@@ -75,11 +75,15 @@ type Absent struct {
 	Op              []byte
 }
 
-// Listed: these are all keys of a range that have a value at the commit.
+// Listed: these are all keys of a range that have a value at the commit. With
+// Subject.Compact, that nothing but deleted keys was left out is what the log's own
+// counts say: true if a replay finds them so.
 type Listed struct {
 	// Subject names the range. More: its limit was reached, and nothing is said
-	// about the keys behind the last entry.
+	// about the keys behind the last entry. At is the position: Subject.At, or the
+	// record that was the newest at Subject.Time; 0: now.
 	Subject record.RangeSubject
+	At      uint64
 	More    bool
 	// Entries are in the direction that the subject asks for.
 	Entries []Present
@@ -89,6 +93,7 @@ type Listed struct {
 // subtrees are what the log says of them: true if a replay finds them so.
 type Counted struct {
 	Subject record.RangeSubject
+	At      uint64 // as in Listed
 	Live    uint64
 }
 
@@ -119,11 +124,13 @@ type History struct {
 
 // Past: this was the newest version of a key after record At; its N is 0 if there
 // was none yet. That At lies between it and the version after it is what the ops
-// say in prev, which a replay checks.
+// say in prev, which a replay checks. Time, unless it is zero, is what the claim
+// is about: by the log's own clock At was the newest record then.
 type Past struct {
 	Space   byte
 	Key     []byte
 	At      uint64
+	Time    time.Time
 	Version Version
 }
 
@@ -167,7 +174,8 @@ func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
 //	list:{"prefix":"a/"}   keys of a range, see record.RangeSubject
 //	count:{}               their number
 //	history:{"key":"a"}    all versions of a key
-//	past:{"key":"a","at":17}   a key as it was after record 17
+//	past:{"key":"a","at":17}   a key as it was after record 17, or
+//	past:{"key":"a","time":"2026-01-02T03:04:05.000000006Z"}   at a time
 //	op:{"seq":17,"op":3}   an op of a transaction
 //	signed:17              the transaction in record 17, with its actor's signature
 //	size:17                that the first 17 records are those of an older checkpoint
@@ -195,7 +203,7 @@ func (r *Result) Subject() string {
 	case History:
 		return "history:" + record.FormatSubject(c.Space, c.Key)
 	case Past:
-		return "past:" + record.FormatSubjectAt(c.Space, c.Key, c.At)
+		return "past:" + record.FormatSubjectAt(c.Space, c.Key, record.Moment{At: c.At, Time: c.Time})
 	}
 	return ""
 }
@@ -292,6 +300,9 @@ func (r *Result) Describe() []string {
 		if claim.More {
 			say("The limit was reached: nothing is said about the keys behind the last one.")
 		}
+		if claim.Subject.Compact {
+			say("Deleted keys were left out by the log's own counts: that there was no other key among them is true if a replay finds it so.")
+		}
 		for _, e := range claim.Entries {
 			say("%q: %d bytes, %s, version %d, record %d", keySubject(e.Space, e.Key), e.Size, e.Value, e.N, e.Seq)
 		}
@@ -323,6 +334,9 @@ func (r *Result) Describe() []string {
 		}
 		say("That none came between it and record %d is what the log says of itself: it is true if a replay finds it so.", claim.At)
 	}
+	if at, t := r.moment(); !t.IsZero() {
+		say("That was so at %s by the log's own clock, when record %d was the newest. That no record before it is of a later time is what the log says of itself: it is true if a replay finds it so.", t.UTC().Format(time.RFC3339Nano), at)
+	}
 	say("The log's key has signed this: size %d, root %s.", c.Size, c.Root)
 	if r.unknown > 0 {
 		say("Signatures of %d other keys stand beside it; nobody gave those keys, so they were not checked.", r.unknown)
@@ -339,6 +353,20 @@ func (r *Result) Describe() []string {
 		say("Not proven: what later records say, that others were shown the same log, and that what the record says is true.")
 	}
 	return out
+}
+
+// moment is the time that the claim is about, zero if it names none, and the record
+// that was the newest then.
+func (r *Result) moment() (at uint64, t time.Time) {
+	switch c := r.claim.(type) {
+	case Listed:
+		return c.At, c.Subject.Time
+	case Counted:
+		return c.At, c.Subject.Time
+	case Past:
+		return c.At, c.Time
+	}
+	return 0, time.Time{}
 }
 
 // describe tells of a version in words.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type vault struct {
 	commits uint64
 	last    merkle.Hash // leaf hash of the last commit
 	group   int         // records before this group
+	same    uint64      // so many records in a row are of one time; 0: one
 }
 
 type version struct {
@@ -50,7 +52,47 @@ func newVault(t testing.TB, origin, material string) *vault {
 	return v
 }
 
-func (v *vault) clock(seq uint64) time.Time { return epoch.Add(time.Duration(seq) * time.Second) }
+func (v *vault) clock(seq uint64) time.Time {
+	return epoch.Add(time.Duration(seq-seq%max(1, v.same)) * time.Second)
+}
+
+// newestAt is the last record that is not after a time, read naively.
+func (v *vault) newestAt(t time.Time) (at uint64) {
+	for seq := range v.size() {
+		if !v.clock(seq).After(t) {
+			at = seq
+		}
+	}
+	return at
+}
+
+// position is where a claim about the past stands; 0: now.
+func (v *vault) position(at uint64, t time.Time) uint64 {
+	if t.IsZero() {
+		return at
+	}
+	return v.newestAt(t)
+}
+
+// around are the records around a time, and their seqs.
+func (v *vault) around(t time.Time) (a Around, seqs []uint64) {
+	if t.IsZero() {
+		return a, nil
+	}
+	at := v.newestAt(t)
+	return Around{Then: v.lines[at], After: v.lines[at+1]}, []uint64{at, at + 1}
+}
+
+// together is the multiproof of records, some of which may be named twice.
+func (v *vault) together(seqs []uint64) []merkle.Hash {
+	v.t.Helper()
+	slices.Sort(seqs)
+	path, err := merkle.MultiProof(slices.Compact(seqs), v.size(), leafReader(v.leaves))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return path
+}
 
 // add appends a record and returns its seq.
 func (v *vault) add(body record.Body) uint64 {
@@ -208,7 +250,15 @@ func (v *vault) verifier() *Verifier {
 // sampleVault has keys in three spaces, updates, deletions and a re-creation.
 func sampleVault(t testing.TB) *vault {
 	t.Helper()
+	return slowVault(t, 1)
+}
+
+// slowVault is the sample vault under a clock that is slower than its log: so many
+// records in a row are of one time.
+func slowVault(t testing.TB, same uint64) *vault {
+	t.Helper()
 	v := newVault(t, "example.com/log", "sample")
+	v.same = same
 	v.commit()
 	for i := range 12 {
 		v.tx(put('k', fmt.Sprintf("colours/%02d", i), fmt.Sprintf("value %d", i)))

@@ -71,16 +71,21 @@ func (p *scanner) frame() (f Frame) {
 	f.Kind = p.kind(`,"kind":`)
 	f.Seq = p.int(`,"seq":`)
 	p.lit(`,"time":"`)
+	f.Time = p.time()
+	return f
+}
+
+// time reads a time and the quotation mark behind it.
+func (p *scanner) time() time.Time {
 	if len(p.b)-p.i >= timeText {
 		if t, ok := parseTime(p.b[p.i : p.i+timeText]); ok {
-			f.Time = t
 			p.i += timeText
 			p.lit(`"`)
-			return f
+			return t
 		}
 	}
 	p.fail(p.i, "a time YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ of the years 0001 to 9999")
-	return f
+	return time.Time{}
 }
 
 // kind reads a kind. Known ones are not allocated.

@@ -215,7 +215,12 @@ func FuzzParseSubject(f *testing.F) {
 	for _, s := range subjectRefusals() {
 		f.Add(s)
 	}
+	f.Add(FormatSubjectAt(SpaceUser, []byte("a"), Moment{At: 17}))
+	f.Add(FormatSubjectAt(SpaceSystem, []byte("\xff"), Moment{Time: sampleTime}))
 	f.Fuzz(func(t *testing.T, s string) {
+		if space, key, m, err := ParseSubjectAt(s); err == nil && (FormatSubjectAt(space, key, m) != s || !json.Valid([]byte(s))) {
+			t.Fatalf("%q is %02x, %q, %+v", s, space, key, m)
+		}
 		space, key, err := ParseSubject(s)
 		if err != nil {
 			if !errors.Is(err, ErrSyntax) || key != nil {

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"strconv"
+	"time"
 )
 
 // RangeSubject says which keys a proof of a list or of a count is about: those
@@ -12,7 +13,11 @@ type RangeSubject struct {
 	Prefix, From, To []byte // nil: no such bound; never empty, at most [MaxKey] bytes
 	Limit            uint64 // only so many live ones, from one end; 0: all
 	Reverse          bool   // from the last key down
-	At               uint64 // as of the last commit at or before this seq; 0: now
+	// Compact: runs of deleted keys are left out of the proof, by what the log says
+	// of how many keys live there.
+	Compact bool
+	At      uint64    // as of the last commit at or before this seq; 0: now, or Time
+	Time    time.Time // as At of the record that was the newest then; zero: none
 }
 
 const (
@@ -20,13 +25,14 @@ const (
 
 	limitField   = `,"limit":`
 	reverseField = `,"reverse":true`
-	atField      = `,"at":`
+	compactField = `,"compact":true`
 )
 
 // Format returns the subject's one text. What is nil, zero or false is left
 // out; the keys of a user's whole space are {}.
 //
-//	{"space":"00","prefix":"a/","from":"a/m","to":"a/x","limit":100,"reverse":true,"at":17}
+//	{"space":"00","prefix":"a/","from":"a/m","to":"a/x","limit":100,"reverse":true,"compact":true,"at":17}
+//	{"prefix":"a/","time":"2026-01-02T03:04:05.000000006Z"}
 func (s RangeSubject) Format() string {
 	dst := []byte{}
 	if s.Space != SpaceUser {
@@ -46,9 +52,10 @@ func (s RangeSubject) Format() string {
 	if s.Reverse {
 		dst = append(dst, reverseField...)
 	}
-	if s.At > 0 {
-		dst = strconv.AppendUint(append(dst, atField...), s.At, 10)
+	if s.Compact {
+		dst = append(dst, compactField...)
 	}
+	dst = Moment{s.At, s.Time}.append(dst)
 	return "{" + string(bytes.TrimPrefix(dst, []byte(","))) + "}"
 }
 
@@ -70,7 +77,9 @@ func ParseRangeSubject(text string) (RangeSubject, error) {
 	s.To = p.bound(keyNames{toText, toBase64})
 	s.Limit = p.positive(limitField)
 	s.Reverse = p.has(reverseField)
-	s.At = p.positive(atField)
+	s.Compact = p.has(compactField)
+	m := p.moment()
+	s.At, s.Time = m.At, m.Time
 	p.lit("}")
 	if err := p.end(); err != nil {
 		return RangeSubject{}, err

@@ -1,7 +1,5 @@
 package record
 
-import "strconv"
-
 // FormatSubject returns the subject of a key's proof, members as in an op:
 //
 //	{"key":"…"}   {"key64":"…"}   {"space":"00","key":"…"}
@@ -24,22 +22,21 @@ func ParseSubject(s string) (space byte, key []byte, err error) {
 	return space, key, err
 }
 
-// FormatSubjectAt is FormatSubject of a key as it was after a record; at is
-// above 0.
+// FormatSubjectAt is FormatSubject of a key as it was at a moment.
 //
-//	{"key":"…","at":17}
-func FormatSubjectAt(space byte, key []byte, at uint64) string {
+//	{"key":"…","at":17}   {"key":"…","time":"2026-01-02T03:04:05.000000006Z"}
+func FormatSubjectAt(space byte, key []byte, m Moment) string {
 	s := FormatSubject(space, key)
-	return s[:len(s)-1] + atField + strconv.FormatUint(at, 10) + "}"
+	return string(m.append([]byte(s[:len(s)-1]))) + "}"
 }
 
 // ParseSubjectAt reads what [FormatSubjectAt] writes and nothing else. The error
 // wraps [ErrSyntax].
-func ParseSubjectAt(s string) (space byte, key []byte, at uint64, err error) {
+func ParseSubjectAt(s string) (space byte, key []byte, m Moment, err error) {
 	return parseSubject(s, true)
 }
 
-func parseSubject(s string, withAt bool) (space byte, key []byte, at uint64, err error) {
+func parseSubject(s string, withMoment bool) (space byte, key []byte, m Moment, err error) {
 	p := scanner{b: []byte(s)}
 	p.lit("{")
 	names := keyNames{keyText[1:], keyBase64[1:]}
@@ -50,9 +47,9 @@ func parseSubject(s string, withAt bool) (space byte, key []byte, at uint64, err
 	if !ok {
 		p.fail(p.i, names.text+" or "+names.base64)
 	}
-	if withAt {
-		if at = p.positive(atField); at == 0 {
-			p.fail(p.i, atField+" and a number above 0")
+	if withMoment {
+		if m = p.moment(); m.At == 0 && m.Time.IsZero() {
+			p.fail(p.i, atField+" and a number above 0, or "+timeField+" and a time")
 		}
 	}
 	p.lit("}")
@@ -60,7 +57,7 @@ func parseSubject(s string, withAt bool) (space byte, key []byte, at uint64, err
 		p.refuse(0, checkKeyBytes("key", key, 1))
 	}
 	if p.err != nil {
-		return 0, nil, 0, p.err
+		return 0, nil, Moment{}, p.err
 	}
-	return space, key, at, nil
+	return space, key, m, nil
 }

@@ -235,8 +235,8 @@ func scriptCommits(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(s.Close())
 }
 
-// scriptSave: save NAME LINE [FIELD]; sets a variable to a line (from 1) of the last output,
-// or to what stands behind FIELD= in it.
+// scriptSave: save NAME LINE [FIELD|N]; sets a variable to a line (from 1) of the last output,
+// to what stands behind FIELD= in it, or to its word number N, from 1.
 func scriptSave(ts *testscript.TestScript, _ bool, args []string) {
 	lines := strings.Split(ts.ReadFile("stdout"), "\n")
 	n, err := strconv.Atoi(args[1])
@@ -245,7 +245,9 @@ func scriptSave(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("output has %d lines", len(lines))
 	}
 	text := lines[n-1]
-	if len(args) > 2 {
+	if word, err := strconv.Atoi(args[len(args)-1]); err == nil && len(args) > 2 {
+		text = append(strings.Fields(text), make([]string, word)...)[word-1]
+	} else if len(args) > 2 {
 		_, after, ok := strings.Cut(" "+text, " "+args[2]+"=")
 		if !ok {
 			ts.Fatalf("no field %s in %q", args[2], text)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ type proveOptions struct {
 	at                   string
 	limit                int
 	cosigned, signed     bool
-	reverse              bool
+	reverse, compact     bool
 	out                  string
 }
 
@@ -37,10 +38,13 @@ func (a *app) proveCommand() *cobra.Command {
 		Long: "Make a file that proves to anybody who has the log's verifier key: that KEY has the value that it has, or is\n" +
 			"absent, in the newest state; with --record, that the log holds a record at this place (a C2SP tlog-proof), or\n" +
 			"with --op that the transaction in it has this op, counted from 0, without showing the others of a wide one, with\n" +
-			"--signed that its actor signed it, with all of its ops; with --list, that these are all keys which begin with PREFIX and have a value, or the first --limit of them, from the\n" +
-			"last with --reverse; with --count, how many they are; with --history, that these are all versions of KEY; with\n" +
-			"--consistency, that the log's first OLDSIZE records are those that a checkpoint of that size was over. --at makes\n" +
-			"the proof of KEY as it was then, and that of a list or a count as of the last commit at or before AT.",
+			"--signed that its actor signed it, with all of its ops; with --list, that these are all keys which begin with\n" +
+			"PREFIX and have a value, or the first --limit of them, from the last with --reverse; with --count, how many they\n" +
+			"are; with --history, that these are all versions of KEY; with\n" +
+			"--consistency, that the log's first OLDSIZE records are those that a checkpoint of that size was over. --compact\n" +
+			"leaves runs of deleted keys out of a list's file, by the log's own counts. --at makes the proof of KEY as it was\n" +
+			"then, and that of a list or a count as of the last commit at or before AT. Where AT is a seq the proof is about that\n" +
+			"record; where it is a time, a date (its end in UTC) or an age, about that instant by the log's own clock.",
 		Example: "  graven prove notes/today --out today.proof\n  graven prove --record 2 --out record.proof\n" +
 			"  graven prove --list notes/ --at 2026-11-21 --out then.proof",
 		Args: args(cobra.MaximumNArgs(1)),
@@ -57,6 +61,9 @@ func (a *app) proveCommand() *cobra.Command {
 			}
 			if (o.limit != 0 || o.reverse) && !f.Changed("list") {
 				return usage("--limit and --reverse go with --list")
+			}
+			if o.compact && !f.Changed("list") {
+				return usage("--compact goes with --list")
 			}
 			if (o.op != "" || o.signed) && !f.Changed("record") || o.op != "" && o.signed {
 				return usage("--op or --signed goes with --record")
@@ -81,6 +88,7 @@ func (a *app) proveCommand() *cobra.Command {
 	f.StringVar(&o.consistency, "consistency", "", "prove that so many records are still what they were")
 	f.IntVar(&o.limit, "limit", 0, "list at most so many (0: all)")
 	f.BoolVar(&o.reverse, "reverse", false, "list from the last key down")
+	f.BoolVar(&o.compact, "compact", false, "leave runs of deleted keys out of the list's file")
 	f.BoolVar(&o.cosigned, "cosigned", false, "with the ML-DSA-44 cosignature of the vault's second key (3.3 KB more)")
 	atFlag(cmd, &o.at)
 	return cmd
@@ -96,6 +104,9 @@ func (a *app) prove(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 	file, err := a.proof(cmd, w, argv, o)
 	if err != nil {
 		return err
+	}
+	if o.at != "" && !allDigits(o.at) && w.Seq() == w.Size()-1 {
+		a.talk("No record is of a time after %s: the proof is about now, size %d, and not about that time.", oneLine(o.at), w.Size())
 	}
 	if o.out != "" {
 		if err := writeFile(cmd.Context(), o.out, bytesTo(file)); err != nil {
@@ -144,7 +155,7 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 		if err != nil {
 			return nil, err
 		}
-		return w.ProveList(graven.Query{Prefix: prefix, Limit: o.limit, Reverse: o.reverse})
+		return w.ProveList(graven.Query{Prefix: prefix, Limit: o.limit, Reverse: o.reverse, Compact: o.compact})
 	case f.Changed("count"):
 		prefix, err := parsePrefix(o.count)
 		if err != nil {
@@ -187,7 +198,9 @@ func (a *app) verifyCommand() *cobra.Command {
 			"a way that you trust. It needs no store and no network. What was proven is said, and about what: without\n" +
 			"--subject a true proof of some other key passes too, so look at the subject. --subject of a record's proof is\n" +
 			"record:SEQ, of a list list:PREFIX, of a count count:PREFIX,\n" +
-			"of a history history:KEY, of a signed transaction signed:SEQ, of a key in the past past:SEQ:KEY, of consistency size:N. --min-size refuses a proof that is older than the log is known to be.",
+			"of a history history:KEY, of a key in the past past:SEQ:KEY or past:TIME:KEY (2026-11-21T12:00:00Z, or a date: its\n" +
+			"end in UTC), of a signed transaction signed:SEQ, of consistency size:N; of any other list or count the JSON that\n" +
+			"verify shows of it. --min-size refuses a proof that is older than the log is known to be.",
 		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
@@ -320,25 +333,18 @@ func wantedSubject(s string) (string, error) {
 	return string(key), nil
 }
 
-// chainSubject spells history:KEY and past:SEQ:KEY.
+// chainSubject spells history:KEY, past:SEQ:KEY and past:TIME:KEY.
 func chainSubject(word, rest string) (string, error) {
-	at := uint64(0)
-	if word == "past:" {
-		number, key, ok := strings.Cut(rest, ":")
-		n, err := strconv.ParseUint(number, 10, 64)
-		if !ok || err != nil || n == 0 {
-			return "", usage("subject past:%s: wanted past:SEQ:KEY", rest)
-		}
-		at, rest = n, key
+	if word == "history:" {
+		key, err := parseKey(rest)
+		return word + record.FormatSubject(record.SpaceUser, key), err
 	}
-	key, err := parseKey(rest)
-	if err != nil {
-		return "", err
+	m, text, ok := parseMoment(rest)
+	if !ok {
+		return "", usage("subject past:%s: wanted past:SEQ:KEY, or past:TIME:KEY with a time in UTC (2026-11-21T12:00:00Z) or a date (2026-11-21)", rest)
 	}
-	if at > 0 {
-		return word + record.FormatSubjectAt(record.SpaceUser, key, at), nil
-	}
-	return word + record.FormatSubject(record.SpaceUser, key), nil
+	key, err := parseKey(text)
+	return word + record.FormatSubjectAt(record.SpaceUser, key, m), err
 }
 
 // verdict says what was proven.
@@ -368,6 +374,7 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 			entries = append(entries, map[string]any{"key": formatKey(e.Key), "seq": e.Seq, "n": e.N, "value": e.Value.String(), "size": e.Size})
 		}
 		out["claim"], out["entries"], out["more"] = "list", entries, c.More
+		saysWhen(out, c.At, c.Subject.Time)
 	case proof.History:
 		claim = fmt.Sprintf("are %d versions, all that there are", len(c.Versions))
 		versions := []map[string]any{}
@@ -378,10 +385,11 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 	case proof.Past:
 		claim = "had no version yet"
 		if c.Version.N > 0 {
-			claim = "was so after that record"
+			claim = "was so then"
 			out["version"] = versionItem(&c.Version)
 		}
-		out["claim"], out["at"] = "past", c.At
+		out["claim"] = "past"
+		saysWhen(out, c.At, c.Time)
 	case proof.OpProven:
 		claim = "is in the log"
 		out["claim"], out["seq"], out["op"], out["line"] = "op", c.Seq, c.Number, string(c.Line)
@@ -400,6 +408,7 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 	case proof.Counted:
 		claim = fmt.Sprintf("are %d keys", c.Live)
 		out["claim"], out["live"] = "count", c.Live
+		saysWhen(out, c.At, c.Subject.Time)
 	}
 	if c, ok := r.Commit(); ok {
 		out["commit"], out["time"] = c.Seq, formatTime(c.Time)
@@ -431,6 +440,16 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 			fmt.Fprintf(w, "The checkpoint in %s is of the same history.\n", oneLine(o.old))
 		}
 	})
+}
+
+// saysWhen names the position of a claim about the past, and the time that gave it.
+func saysWhen(out map[string]any, at uint64, t time.Time) {
+	if at > 0 {
+		out["at"] = at
+	}
+	if !t.IsZero() {
+		out["at_time"] = formatTime(t)
+	}
 }
 
 // versionItem is a version as JSON.

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"graven"
+	"graven/record"
 )
 
 // keyPrefix marks a key that is not UTF-8, here and in all output.
@@ -72,16 +73,38 @@ func viewAt(w *graven.View, at string, now time.Time) (*graven.View, error) {
 }
 
 func parseTime(at string, now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, at); err == nil {
+	if t, err := parseInstant(at); err == nil {
 		return t, nil
-	}
-	if t, err := time.Parse(time.DateOnly, at); err == nil {
-		return t.AddDate(0, 0, 1).Add(-time.Nanosecond), nil
 	}
 	if d, err := parseAgo(at); err == nil {
 		return now.Add(-d), nil
 	}
 	return time.Time{}, usage("position %q: wanted a seq (1234), a time (2026-11-21T12:00:00Z), a date (2026-11-21), or how long ago (90m, 2h, 3d)", at)
+}
+
+// parseInstant reads an RFC 3339 time, or a date, which means its end in UTC.
+func parseInstant(s string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	return t.AddDate(0, 0, 1).Add(-time.Nanosecond), err
+}
+
+// parseMoment cuts a seq from 1, a time in UTC, or a date, which means its end, off
+// what stands behind it and a colon. An age would be another time every day.
+func parseMoment(s string) (m record.Moment, rest string, ok bool) {
+	text, rest, ok := strings.Cut(s, ":")
+	if allDigits(text) {
+		seq, err := strconv.ParseUint(text, 10, 64)
+		return record.Moment{At: seq}, rest, ok && err == nil && seq > 0
+	}
+	if strings.Contains(text, "T") { // a time has colons of its own
+		text, rest, ok = strings.Cut(s, "Z:")
+		text += "Z"
+	}
+	t, err := parseInstant(text)
+	return record.Moment{Time: t}, rest, ok && err == nil && t.Year() > 0 && !t.IsZero()
 }
 
 // parseAgo is time.ParseDuration with days.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"graven/record"
 )
 
 func TestParseKey(t *testing.T) {
@@ -99,6 +101,27 @@ func TestParseTime(t *testing.T) {
 		}
 		if err != nil || formatTime(got) != want {
 			t.Errorf("parseTime(%q) = %v, %v; want %s", in, formatTime(got), err, want)
+		}
+	}
+}
+
+func TestParseMoment(t *testing.T) {
+	for in, want := range map[string]string{
+		"17:k":                       `{"key":"k","at":17}`,
+		"17:a:b":                     `{"key":"a:b","at":17}`,
+		"2026:k":                     `{"key":"k","at":2026}`,
+		"2026-03-04:k":               `{"key":"k","time":"2026-03-04T23:59:59.999999999Z"}`,
+		"2026-03-04:T:Z:k":           `{"key":"T:Z:k","time":"2026-03-04T23:59:59.999999999Z"}`,
+		"2026-03-04T05:06:07Z:k":     `{"key":"k","time":"2026-03-04T05:06:07.000000000Z"}`,
+		"2026-03-04T05:06:07.25Z:Z:": `{"key":"Z:","time":"2026-03-04T05:06:07.250000000Z"}`,
+
+		"k": "", "0:k": "", "17": "", ":k": "", "-1:k": "", "2h:k": "", "3d:k": "", "999999999s:k": "", "18446744073709551616:k": "",
+		"2026-03-04": "", "2026-02-30:k": "", "2026-03-04T05:06:07:k": "", "2026-03-04T05:06:07+02:00:k": "", "2026-03-04T05:06Z:k": "",
+		"0000-03-04:k": "", "0001-01-01T00:00:00Z:k": "", "T:k": "",
+	} {
+		m, key, ok := parseMoment(in)
+		if ok != (want != "") || ok && record.FormatSubjectAt(record.SpaceUser, []byte(key), m) != want {
+			t.Errorf("parseMoment(%q) = %+v, %q, %v; want %s", in, m, key, ok, want)
 		}
 	}
 }
