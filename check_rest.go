@@ -302,7 +302,7 @@ func (c *checker) checkDocuments(v *Vault, whole bool) {
 		return s.VKey(), nil
 	})
 	c.checkSigner(cosignerKey, v.vkeys, func(text string) (string, error) {
-		s, err := proof.NewCosigner(text)
+		s, err := newCosigner(text)
 		if err != nil {
 			return "", err
 		}

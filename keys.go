@@ -107,16 +107,36 @@ func (v *Vault) loadSigner() error {
 	} else if err != nil {
 		return err
 	}
-	if v.cosigner, err = proof.NewCosigner(strings.TrimSuffix(string(b), "\n")); err != nil {
+	if v.cosigner, err = newCosigner(strings.TrimSuffix(string(b), "\n")); err != nil {
 		return fmt.Errorf("%s: %w", cosignerKey, err)
 	}
 	return nil
 }
 
+// newCosigner parses the vault's second signing key, which is ML-DSA-44: the first
+// is Ed25519 already.
+func newCosigner(skey string) (*proof.Cosigner, error) {
+	s, err := proof.NewCosigner(skey)
+	if err == nil && s.Type() != proof.TypeMLDSA44 {
+		return nil, fmt.Errorf("%w signing key: type %d, wanted %d", proof.ErrFormat, s.Type(), proof.TypeMLDSA44)
+	}
+	return s, err
+}
+
+// parseVKey parses a verifier key of a vault. Keys of witnesses, which package
+// proof knows too, are none.
+func parseVKey(text string) (proof.VKey, error) {
+	k, err := proof.ParseVKey(text)
+	if err == nil && k.Type() == proof.TypeCosignEd25519 {
+		return proof.VKey{}, fmt.Errorf("%w: verifier key %s has type %d, a vault's are %d and %d", proof.ErrUnknownVersion, k.KeyName(), k.Type(), proof.TypeEd25519, proof.TypeMLDSA44)
+	}
+	return k, err
+}
+
 // splitNote parts a published checkpoint into what the log's key alone has signed
 // and the whole, nil if nobody else has.
 func (v *Vault) splitNote(note []byte) (own, both []byte, err error) {
-	key, err := proof.ParseVKey(v.vkeys[0])
+	key, err := parseVKey(v.vkeys[0])
 	if err != nil {
 		return nil, nil, err
 	}

@@ -429,7 +429,7 @@ func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
 }
 
 func isVKey(text string) bool {
-	_, err := proof.ParseVKey(text)
+	_, err := parseVKey(text)
 	return err == nil
 }
 
@@ -445,7 +445,7 @@ func (v *Vault) readCheckpointBy(vkeys ...string) (proof.Checkpoint, []byte, err
 	}
 	keys := make([]proof.VKey, len(vkeys))
 	for i, name := range []string{logPub, cosignerPub}[:len(vkeys)] {
-		if keys[i], err = proof.ParseVKey(vkeys[i]); err != nil {
+		if keys[i], err = parseVKey(vkeys[i]); err != nil {
 			return proof.Checkpoint{}, nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}

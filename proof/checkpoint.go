@@ -127,20 +127,27 @@ func (s *Signer) SignCheckpoint(c Checkpoint) ([]byte, error) {
 // OpenCheckpoint parses a signed note and returns the checkpoint in it if its log
 // has signed it: one of the Ed25519 keys among vkeys that are named by the
 // checkpoint's origin. A caller knows a log by one such key, or by several if it
-// changed them. vkeys may also hold ML-DSA-44 keys of cosigners; their signatures
-// are checked, and no cosignature replaces the log's.
+// changed them. vkeys may also hold keys of cosigners, of types 4 and 6; their
+// signatures are checked, and no cosignature replaces the log's.
 //
 // Signatures of unknown keys are ignored. A signature of a known key (by name and
 // id) that does not verify spoils the whole note, and so does a second signature
 // of a known key. Errors wrap ErrFormat, ErrOrigin or ErrSignature.
 func OpenCheckpoint(note []byte, vkeys ...VKey) (Checkpoint, error) {
+	c, _, err := openCheckpoint(note, vkeys)
+	return c, err
+}
+
+// openCheckpoint is OpenCheckpoint, and returns the parsed note as well. Each
+// signature in it of a key among vkeys is verified.
+func openCheckpoint(note []byte, vkeys []VKey) (Checkpoint, Note, error) {
 	n, err := ParseNote(note)
 	if err != nil {
-		return Checkpoint{}, err
+		return Checkpoint{}, Note{}, err
 	}
 	c, err := ParseCheckpointText(n.Text)
 	if err != nil {
-		return Checkpoint{}, err
+		return Checkpoint{}, Note{}, err
 	}
 	var wanted []string // the log's keys, for the message
 	signed := false
@@ -150,7 +157,7 @@ func OpenCheckpoint(note []byte, vkeys ...VKey) (Checkpoint, error) {
 		}
 		has, err := n.signedBy(c, k)
 		if err != nil {
-			return Checkpoint{}, err
+			return Checkpoint{}, Note{}, err
 		}
 		if k.typ == TypeEd25519 && k.name == c.Origin {
 			wanted = append(wanted, k.KeyName())
@@ -158,12 +165,12 @@ func OpenCheckpoint(note []byte, vkeys ...VKey) (Checkpoint, error) {
 		}
 	}
 	if len(wanted) == 0 {
-		return Checkpoint{}, fmt.Errorf("%w: the checkpoint is of %q, wanted %s", ErrOrigin, c.Origin, logNames(vkeys))
+		return Checkpoint{}, Note{}, fmt.Errorf("%w: the checkpoint is of %q, wanted %s", ErrOrigin, c.Origin, logNames(vkeys))
 	}
 	if !signed {
-		return Checkpoint{}, fmt.Errorf("%w: none of the log's key %s", ErrSignature, strings.Join(wanted, " or "))
+		return Checkpoint{}, Note{}, fmt.Errorf("%w: none of the log's key %s", ErrSignature, strings.Join(wanted, " or "))
 	}
-	return c, nil
+	return c, n, nil
 }
 
 // logNames lists the origins that the keys stand for.

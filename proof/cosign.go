@@ -1,15 +1,24 @@
 package proof
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 
 	"filippo.io/mldsa"
 )
 
-// A cosignature of type 6 (C2SP tlog-cosignature) is 8 bytes of POSIX seconds,
-// big-endian, and 2,420 bytes of ML-DSA-44 over
+// A cosignature (C2SP tlog-cosignature) is 8 bytes of POSIX seconds, big-endian,
+// at most 2^63-1, and a signature. Of type 4 that is 64 bytes of Ed25519 over
+//
+//	cosignature/v1
+//	time <seconds, decimal>
+//	<the checkpoint's text>
+//
+// It does not cover the cosigner's name, so nobody may have one such key under
+// two names. Of type 6 it is 2,420 bytes of ML-DSA-44 over
 //
 //	"subtree/v1\n\0"
 //	length (1) ‖ cosigner's name
@@ -18,12 +27,21 @@ import (
 //	start (8) = 0 ‖ end (8) = size
 //	root (32)
 const (
-	cosignLabel = "subtree/v1\n\x00"
-	cosignSize  = 8 + mldsa.MLDSA44SignatureSize
+	cosignTextLabel = "cosignature/v1\ntime "
+	cosignLabel     = "subtree/v1\n\x00"
+	cosignTimeSize  = 8
 )
 
-// cosignMessage builds the message above. Both names are at most 255 bytes: one
-// was parsed by ParseVKey, the other checked as an origin.
+// cosignText builds what a cosignature of type 4 signs. text is the checkpoint's,
+// as it stands in the note.
+func cosignText(seconds uint64, text []byte) []byte {
+	msg := strconv.AppendUint([]byte(cosignTextLabel), seconds, 10)
+	msg = append(msg, '\n')
+	return append(msg, text...)
+}
+
+// cosignMessage builds what a cosignature of type 6 signs. Both names are at most
+// 255 bytes: one was parsed by ParseVKey, the other checked as an origin.
 func cosignMessage(cosigner string, seconds uint64, c Checkpoint) []byte {
 	msg := []byte(cosignLabel)
 	msg = append(msg, byte(len(cosigner)))
@@ -36,27 +54,38 @@ func cosignMessage(cosigner string, seconds uint64, c Checkpoint) []byte {
 	return append(msg, c.Root[:]...)
 }
 
-func verifyCosignature(k VKey, c Checkpoint, sig []byte) bool {
-	if len(sig) != cosignSize {
-		return false
+// cutCosignature parts a cosignature into its time and what signs it.
+func cutCosignature(sig []byte) (seconds uint64, raw []byte, ok bool) {
+	if len(sig) < cosignTimeSize {
+		return 0, nil, false
 	}
-	seconds := binary.BigEndian.Uint64(sig)
-	if seconds > math.MaxInt64 {
-		return false
-	}
-	return mldsa.Verify(k.lattice, cosignMessage(k.name, seconds, c), sig[8:], nil) == nil
+	seconds = binary.BigEndian.Uint64(sig)
+	return seconds, sig[cosignTimeSize:], seconds <= math.MaxInt64
 }
 
-// Cosigner adds ML-DSA-44 cosignatures to signed checkpoints. It is safe for
-// concurrent use.
+func verifyCosignature(k VKey, text []byte, c Checkpoint, sig []byte) bool {
+	seconds, raw, ok := cutCosignature(sig)
+	if !ok {
+		return false
+	}
+	if k.typ == TypeCosignEd25519 {
+		return len(raw) == ed25519.SignatureSize && ed25519.Verify(k.public, cosignText(seconds, text), raw)
+	}
+	return len(raw) == mldsa.MLDSA44SignatureSize && mldsa.Verify(k.lattice, cosignMessage(k.name, seconds, c), raw, nil) == nil
+}
+
+// Cosigner adds cosignatures to signed checkpoints. It is safe for concurrent use.
+//
+// It signs whatever it is given. That a cosigner looks at no two histories of a
+// log without saying so is the caller's part.
 type Cosigner struct {
 	key *secret
 }
 
-// NewCosigner parses a cosigner's signing key (ML-DSA-44). Errors are those of
-// NewSigner.
+// NewCosigner parses a cosigner's signing key: Ed25519 of type 4, or ML-DSA-44 of
+// type 6. Errors are those of NewSigner.
 func NewCosigner(skey string) (*Cosigner, error) {
-	key, err := parseSecret(skey, TypeMLDSA44)
+	key, err := parseSecret(skey, TypeCosignEd25519, TypeMLDSA44)
 	if err != nil {
 		return nil, err
 	}
@@ -66,10 +95,13 @@ func NewCosigner(skey string) (*Cosigner, error) {
 // VKey returns the text of the verifier key.
 func (s *Cosigner) VKey() string { return s.key.vkey.String() }
 
+// Type returns the type of its key, TypeCosignEd25519 or TypeMLDSA44.
+func (s *Cosigner) Type() byte { return s.key.vkey.typ }
+
 // Cosign returns the signed checkpoint with the cosigner's signature behind the
 // others. seconds is the time of the cosignature in POSIX seconds. The same input
-// gives the same bytes: signing is deterministic (FIPS 204, algorithm 2 with a
-// zero rnd).
+// gives the same bytes: signing is deterministic (RFC 8032; FIPS 204, algorithm 2
+// with a zero rnd).
 //
 // It does not verify the signatures that are there. It fails with ErrFormat if
 // the note is no checkpoint, and with ErrInvalid if the time is above 2^63-1, the
@@ -92,15 +124,23 @@ func (s *Cosigner) Cosign(note []byte, seconds uint64) ([]byte, error) {
 			return nil, fmt.Errorf("%w cosignature: %s has signed this note already", ErrInvalid, k.KeyName())
 		}
 	}
-	raw, err := s.key.lattice.SignDeterministic(cosignMessage(k.name, seconds, c), nil)
+	raw, err := s.key.cosign(seconds, n.Text, c)
 	if err != nil {
 		return nil, fmt.Errorf("proof: cosign as %s: %w", k.KeyName(), err)
 	}
-	sig := append(binary.BigEndian.AppendUint64(make([]byte, 0, cosignSize), seconds), raw...)
+	sig := append(binary.BigEndian.AppendUint64(nil, seconds), raw...)
 	n.Sigs = append(n.Sigs, NoteSignature{Name: k.name, ID: k.id, Sig: sig})
 	out := n.Bytes()
 	if len(out) > MaxNote || len(n.Sigs) > MaxSignatures {
 		return nil, fmt.Errorf("%w cosignature: the note would have %d bytes and %d signatures, wanted at most %d and %d", ErrInvalid, len(out), len(n.Sigs), MaxNote, MaxSignatures)
 	}
 	return out, nil
+}
+
+// cosign signs the checkpoint c, whose text is given, as the key's type does.
+func (k *secret) cosign(seconds uint64, text []byte, c Checkpoint) ([]byte, error) {
+	if k.vkey.typ == TypeCosignEd25519 {
+		return ed25519.Sign(k.ed, cosignText(seconds, text)), nil
+	}
+	return k.lattice.SignDeterministic(cosignMessage(k.vkey.name, seconds, c), nil)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -180,6 +181,7 @@ func TestGoldenKeys(t *testing.T) {
 		return fmt.Sprintf("%s+%08x+%s", name, keyID(name, typ, public), base64.StdEncoding.EncodeToString(append([]byte{typ}, public...)))
 	}
 	public := mustVKey(t, keys.Log.VKey).Public()
+	witness := cosignerKey(t, "witness.example/w1", TypeCosignEd25519, "golden witness")
 	made := []goldenKey{
 		{Name: "Ed25519", VKey: keys.Log.VKey, SKey: keys.Log.SKey},
 		{Name: "ML-DSA-44", VKey: keys.Cosigner.VKey, SKey: keys.Cosigner.SKey},
@@ -188,7 +190,11 @@ func TestGoldenKeys(t *testing.T) {
 		{Name: "other id", VKey: name + "+00000000+" + key64},
 		{Name: "name with a space", VKey: "example.com log+" + id + "+" + key64},
 		{Name: "line feed behind", VKey: keys.Log.VKey + "\n"},
-		{Name: "type 4 is not ours", VKey: typed(4, public)},
+		{Name: "cosigner's Ed25519", VKey: witness.VKey, SKey: witness.SKey},
+		{Name: "the log's key as a cosigner's", VKey: typed(4, public)},
+		{Name: "a cosigner's key with the id of the log's", VKey: name + "+" + id + "+" + base64.StdEncoding.EncodeToString(append([]byte{4}, public...))},
+		{Name: "type 4, 31 bytes", VKey: typed(4, public[:31])},
+		{Name: "type 4, a point of order 1", VKey: typed(4, append([]byte{1}, make([]byte, 31)...))},
 		{Name: "type 7 is not known", VKey: typed(7, public)},
 		{Name: "31 bytes", VKey: typed(1, public[:31])},
 		{Name: "a point of order 1", VKey: typed(1, append([]byte{1}, make([]byte, 31)...))},
@@ -244,6 +250,11 @@ func TestGoldenCheckpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := sign(keys.Log.SKey, c)
+	witness := cosignerKey(t, "witness.example/w1", TypeCosignEd25519, "golden witness")
+	watched := []string{keys.Log.VKey, witness.VKey}
+	witnessed := cosign(t, []byte(good), witness, 1_767_323_045)
+	witnessLine := strings.TrimPrefix(string(witnessed), good)
+	asLog := cosignerKey(t, c.Origin, TypeCosignEd25519, "golden witness")
 	cosigned, err := cos.Cosign([]byte(good), 1_767_323_045)
 	if err != nil {
 		t.Fatal(err)
@@ -258,6 +269,17 @@ func TestGoldenCheckpoints(t *testing.T) {
 		{Name: "cosigned with ML-DSA-44", VKeys: both, Note: string(cosigned)},
 		{Name: "cosigned, cosigner unknown", VKeys: log, Note: string(cosigned)},
 		{Name: "cosignature of another time", VKeys: both, Note: changeCosignature(t, cosigned)},
+		{Name: "cosigned with Ed25519", VKeys: watched, Note: string(witnessed)},
+		{Name: "cosigned with Ed25519, cosigner unknown", VKeys: log, Note: string(witnessed)},
+		{Name: "cosigned with Ed25519 at another time", VKeys: watched, Note: changeCosignature(t, witnessed)},
+		{Name: "cosigned with Ed25519 at 2^63-1", VKeys: watched, Note: string(cosign(t, []byte(good), witness, math.MaxInt64))},
+		{Name: "cosigned with Ed25519 at 2^63", VKeys: watched, Note: good + cosignatureLine(witness, math.MaxInt64+1, c.Text())},
+		{Name: "cosigned with Ed25519 over the text alone", VKeys: watched, Note: good + textSignatureLine(witness, 1_767_323_045, c.Text())},
+		{Name: "cosigned twice", VKeys: watched, Note: string(witnessed) + witnessLine},
+		{Name: "cosignature of the next size", VKeys: watched, Note: good + cosignatureLine(witness, 1_767_323_045, next.Text())},
+		{Name: "only by the witness", VKeys: watched, Note: strings.Replace(string(witnessed), line, "", 1)},
+		{Name: "only by a cosigner of the log's name", VKeys: []string{keys.Log.VKey, asLog.VKey}, Note: text + "\n\n" + cosignatureLine(asLog, 1_767_323_045, c.Text())},
+		{Name: "no log's key, but a cosigner's of its name", VKeys: []string{asLog.VKey}, Note: good + cosignatureLine(asLog, 1_767_323_045, c.Text())},
 		{Name: "signed by an unknown key too", VKeys: log, Note: good + "— witness.example AAAAAQU=\n"},
 		{Name: "a malformed line of an unknown key", VKeys: log, Note: good + "— witness.example AAAAAQV=\n"},
 		{Name: "signed twice", VKeys: log, Note: good + line},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"filippo.io/mldsa"
@@ -21,6 +22,9 @@ import (
 const (
 	// TypeEd25519 is an Ed25519 key that signs the note's text itself: the log's.
 	TypeEd25519 byte = 0x01
+	// TypeCosignEd25519 is an Ed25519 key that signs timestamped cosignatures: a
+	// witness's. It never stands for a log.
+	TypeCosignEd25519 byte = 0x04
 	// TypeMLDSA44 is an ML-DSA-44 key that signs timestamped cosignatures.
 	TypeMLDSA44 byte = 0x06
 )
@@ -33,6 +37,7 @@ const (
 	secretSize = 32
 	keyIDSize  = 4
 	skeyPrefix = "PRIVATE+KEY+"
+	knownTypes = "1 (Ed25519), 4 (Ed25519 cosignatures) and 6 (ML-DSA-44 cosignatures)"
 	// maxKeyText bounds the text of a key: the longest is a verifier key of
 	// ML-DSA-44, whose 1,313 bytes are 1,752 of base64.
 	maxKeyText = MaxOrigin + 2 + 8 + 2048
@@ -106,14 +111,14 @@ type VKey struct {
 	id   uint32
 	// public is the encoded public key without its type byte, never changed.
 	public []byte
-	// lattice is the decoded ML-DSA-44 key, nil for Ed25519.
+	// lattice is the decoded ML-DSA-44 key, nil for both kinds of Ed25519.
 	lattice *mldsa.PublicKey
 }
 
 // ParseVKey parses a verifier key without a line feed. It accepts one spelling:
 // lower-case id, canonical base64, an id that follows from the key. Weak Ed25519
 // keys, for which anybody can make signatures, are refused. Errors wrap
-// ErrFormat, or ErrUnknownVersion for a key type other than 1 and 6.
+// ErrFormat, or ErrUnknownVersion for a key type other than 1, 4 and 6.
 func ParseVKey(s string) (VKey, error) {
 	if len(s) > maxKeyText {
 		return VKey{}, fmt.Errorf("%w verifier key: %d bytes, wanted at most %d", ErrFormat, len(s), maxKeyText)
@@ -163,7 +168,7 @@ func splitKey(s string) (name string, id uint32, material []byte, err error) {
 func newVKey(name string, typ byte, public []byte) (VKey, error) {
 	k := VKey{name: name, typ: typ, public: bytes.Clone(public)}
 	switch typ {
-	case TypeEd25519:
+	case TypeEd25519, TypeCosignEd25519:
 		if len(public) != ed25519.PublicKeySize {
 			return VKey{}, fmt.Errorf("%w Ed25519 verifier key of %q: %d bytes, wanted %d", ErrFormat, name, len(public), ed25519.PublicKeySize)
 		}
@@ -177,13 +182,13 @@ func newVKey(name string, typ byte, public []byte) (VKey, error) {
 		}
 		k.lattice = lattice
 	default:
-		return VKey{}, fmt.Errorf("%w: verifier key of %q has type %d, known are 1 (Ed25519) and 6 (ML-DSA-44)", ErrUnknownVersion, name, typ)
+		return VKey{}, fmt.Errorf("%w: verifier key of %q has type %d, known are %s", ErrUnknownVersion, name, typ, knownTypes)
 	}
 	k.id = keyID(name, typ, public)
 	return k, nil
 }
 
-// keyID is the key id of C2SP signed-note for keys of types 1 and 6.
+// keyID is the key id of C2SP signed-note for keys of types 1, 4 and 6.
 func keyID(name string, typ byte, public []byte) uint32 {
 	h := sha256.New()
 	io.WriteString(h, name)
@@ -192,10 +197,11 @@ func keyID(name string, typ byte, public []byte) uint32 {
 	return binary.BigEndian.Uint32(h.Sum(nil))
 }
 
-// Name returns the key's name, which is the origin of its log.
+// Name returns the key's name: for a log's key the log's origin, for a witness's
+// what it calls itself.
 func (k VKey) Name() string { return k.name }
 
-// Type returns TypeEd25519 or TypeMLDSA44.
+// Type returns TypeEd25519, TypeCosignEd25519 or TypeMLDSA44.
 func (k VKey) Type() byte { return k.typ }
 
 // ID returns the key's id, the number behind its name.
@@ -204,6 +210,10 @@ func (k VKey) ID() uint32 { return k.id }
 // Public returns a copy of the public key: 32 bytes of Ed25519 or 1,312 of
 // ML-DSA-44.
 func (k VKey) Public() []byte { return bytes.Clone(k.public) }
+
+// cosigns reports whether the key makes timestamped cosignatures, and so cannot
+// be a log's.
+func (k VKey) cosigns() bool { return k.typ == TypeCosignEd25519 || k.typ == TypeMLDSA44 }
 
 // equal reports whether two keys are the same key of the same name.
 func (k VKey) equal(o VKey) bool {
@@ -225,8 +235,8 @@ func (k VKey) verify(text []byte, c Checkpoint, sig []byte) bool {
 	switch k.typ {
 	case TypeEd25519:
 		return ed25519.Verify(k.public, text, sig)
-	case TypeMLDSA44:
-		return verifyCosignature(k, c, sig)
+	case TypeCosignEd25519, TypeMLDSA44:
+		return verifyCosignature(k, text, c, sig)
 	default:
 		return false
 	}
@@ -247,7 +257,7 @@ func newSecret(name string, typ byte, material []byte) (*secret, error) {
 	k := &secret{material: bytes.Clone(material)}
 	var public []byte
 	switch typ {
-	case TypeEd25519:
+	case TypeEd25519, TypeCosignEd25519:
 		k.ed = ed25519.NewKeyFromSeed(material)
 		public = k.ed[secretSize:]
 	case TypeMLDSA44:
@@ -257,7 +267,7 @@ func newSecret(name string, typ byte, material []byte) (*secret, error) {
 		}
 		k.lattice, public = lattice, lattice.PublicKey().Bytes()
 	default:
-		return nil, fmt.Errorf("%w: signing key of %q has type %d, known are 1 (Ed25519) and 6 (ML-DSA-44)", ErrUnknownVersion, name, typ)
+		return nil, fmt.Errorf("%w: signing key of %q has type %d, known are %s", ErrUnknownVersion, name, typ, knownTypes)
 	}
 	vkey, err := newVKey(name, typ, public)
 	if err != nil {
@@ -286,9 +296,18 @@ func parseSecret(skey string, types ...byte) (*secret, error) {
 		return nil, fmt.Errorf("%w signing key of %q: its id is %08x, but the key gives %08x", ErrFormat, name, id, k.vkey.id)
 	}
 	if !slices.Contains(types, k.vkey.typ) {
-		return nil, fmt.Errorf("%w signing key of %q: type %d, wanted %d", ErrFormat, name, k.vkey.typ, types)
+		return nil, fmt.Errorf("%w signing key of %q: type %d, wanted %s", ErrFormat, name, k.vkey.typ, typeList(types))
 	}
 	return k, nil
+}
+
+// typeList writes key types as in `4 or 6`.
+func typeList(types []byte) string {
+	var names []string
+	for _, t := range types {
+		names = append(names, strconv.Itoa(int(t)))
+	}
+	return strings.Join(names, " or ")
 }
 
 func (k *secret) text() string {

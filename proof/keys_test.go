@@ -182,7 +182,11 @@ func TestParseVKeyRefuses(t *testing.T) {
 		{"URL alphabet", join(name, id, base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{0xfb}, 33))), ErrFormat},
 		{"short key", lattice(raw[:32]), ErrFormat},
 		{"long key", lattice(append(bytes.Clone(raw), 0)), ErrFormat},
-		{"unknown type", lattice(append([]byte{4}, raw[1:]...)), ErrUnknownVersion},
+		{"unknown type", lattice(append([]byte{2}, raw[1:]...)), ErrUnknownVersion},
+		{"short cosigner's key", lattice(append([]byte{4}, raw[2:]...)), ErrFormat},
+		{"long cosigner's key", lattice(append([]byte{4}, raw...)), ErrFormat},
+		{"weak cosigner's key", lattice(append([]byte{4}, make([]byte, 32)...)), ErrFormat},
+		{"a cosigner's key with the id of a log's", join(name, id, enc(append([]byte{4}, raw[1:]...))), ErrFormat},
 		{"type of version+1", lattice(append([]byte{7}, raw[1:]...)), ErrUnknownVersion},
 		{"short ML-DSA key", lattice(append([]byte{6}, raw[1:]...)), ErrFormat},
 		{"too long", good + strings.Repeat("A", 4096), ErrFormat},
@@ -274,7 +278,8 @@ func FuzzParseVKey(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, s := range []string{keys.Log.VKey, keys.Cosigner.VKey, keys.Log.SKey, "a+00000000+AQ==", "++", ""} {
+	witness := cosignerKey(f, "witness.example/w1", TypeCosignEd25519, "fuzz")
+	for _, s := range []string{keys.Log.VKey, keys.Cosigner.VKey, keys.Log.SKey, witness.VKey, "a+00000000+AQ==", "++", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -302,7 +307,8 @@ func TestSigningKeyIsNoVerifierKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, skey := range []string{keys.Log.SKey, keys.Cosigner.SKey} {
+	witness := cosignerKey(t, "witness.example/w1", TypeCosignEd25519, "mixed up")
+	for _, skey := range []string{keys.Log.SKey, keys.Cosigner.SKey, witness.SKey} {
 		_, err := ParseVKey(skey)
 		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "signing key") {
 			t.Errorf("got %v", err)
@@ -320,7 +326,8 @@ func FuzzSigningKey(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, s := range []string{keys.Log.SKey, keys.Cosigner.SKey, keys.Log.VKey, "PRIVATE+KEY+a+00000000+AQ==", ""} {
+	witness := cosignerKey(f, "witness.example/w1", TypeCosignEd25519, "fuzz")
+	for _, s := range []string{keys.Log.SKey, keys.Cosigner.SKey, witness.SKey, keys.Log.VKey, "PRIVATE+KEY+a+00000000+AQ==", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

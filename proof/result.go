@@ -23,9 +23,19 @@ type Result struct {
 	checkpoint Checkpoint
 	commit     Commit
 	hasCommit  bool
-	past       bool   // commit is not that of now
-	unknown    int    // signatures of keys that the verifier does not know
-	signers    []VKey // keys that it knows and that have signed the checkpoint
+	past       bool       // commit is not that of now
+	unknown    int        // signatures of keys that the verifier does not know
+	signers    []VKey     // keys that it knows and that have signed the checkpoint
+	cosigned   []Cosigned // those among them that are cosigners'
+}
+
+// Cosigned says that a key has cosigned a checkpoint, and when.
+type Cosigned struct {
+	// Key is of type 4 or 6.
+	Key VKey
+	// Seconds is the POSIX time that the cosigner states, at most 2^63-1. Nobody else
+	// vouches for it. With 0 a key of type 6 states none.
+	Seconds uint64
 }
 
 // Claim is what was proven: a RecordProven, a Present, an Absent, a Listed, a
@@ -163,6 +173,10 @@ func (r *Result) Checkpoint() Checkpoint { return r.checkpoint }
 
 // Commit returns the commit of a key claim; ok is false for a record proof.
 func (r *Result) Commit() (c Commit, ok bool) { return r.commit, r.hasCommit }
+
+// Cosigners returns the cosigners that the verifier knows and that have cosigned
+// the checkpoint, in the order of their signatures.
+func (r *Result) Cosigners() []Cosigned { return slices.Clone(r.cosigned) }
 
 // Subject returns what the proof is about, in one line of text; two subjects never
 // have the same text.

@@ -22,7 +22,8 @@ type Verifier struct {
 
 // NewVerifier returns a verifier that knows a log by its verifier key. Further
 // keys may be known: other Ed25519 keys of logs, of which one must have signed as
-// in OpenCheckpoint, and ML-DSA-44 keys of cosigners. The first must be a log's.
+// in OpenCheckpoint, and keys of cosigners (types 4 and 6). The first must be a
+// log's.
 // Errors wrap ErrFormat, ErrUnknownVersion or ErrInvalid.
 func NewVerifier(vkey string, more ...string) (*Verifier, error) {
 	v := &Verifier{}
@@ -110,7 +111,7 @@ func headerError(first []byte) error {
 
 // open verifies a file's checkpoint, and begins the result with it.
 func (v *Verifier) open(note []byte) (Result, error) {
-	c, err := OpenCheckpoint(note, v.keys...)
+	c, n, err := openCheckpoint(note, v.keys)
 	if err != nil {
 		return Result{}, err
 	}
@@ -118,14 +119,17 @@ func (v *Verifier) open(note []byte) (Result, error) {
 		return Result{}, fmt.Errorf("%w: it covers %d records, wanted at least %d", ErrTooOld, c.Size, v.minSize)
 	}
 	r := Result{checkpoint: c}
-	if n, err := ParseNote(note); err == nil { // it was parsed a moment ago
-		for _, s := range n.Sigs {
-			i := slices.IndexFunc(v.keys, func(k VKey) bool { return k.name == s.Name && k.id == s.ID })
-			if i < 0 {
-				r.unknown++
-			} else {
-				r.signers = append(r.signers, v.keys[i]) // OpenCheckpoint has verified it
-			}
+	for _, s := range n.Sigs {
+		i := slices.IndexFunc(v.keys, func(k VKey) bool { return k.name == s.Name && k.id == s.ID })
+		if i < 0 {
+			r.unknown++
+			continue
+		}
+		k := v.keys[i]
+		r.signers = append(r.signers, k) // openCheckpoint has verified it
+		if k.cosigns() {
+			seconds, _, _ := cutCosignature(s.Sig)
+			r.cosigned = append(r.cosigned, Cosigned{Key: k, Seconds: seconds})
 		}
 	}
 	return r, nil
