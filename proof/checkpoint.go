@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"graven/merkle"
 	"graven/record"
@@ -168,7 +167,7 @@ func openCheckpoint(note []byte, vkeys []VKey) (Checkpoint, Note, error) {
 		return Checkpoint{}, Note{}, fmt.Errorf("%w: the checkpoint is of %q, wanted %s", ErrOrigin, c.Origin, logNames(vkeys))
 	}
 	if !signed {
-		return Checkpoint{}, Note{}, fmt.Errorf("%w: none of the log's key %s", ErrSignature, strings.Join(wanted, " or "))
+		return Checkpoint{}, Note{}, fmt.Errorf("%w: none of the log's key %s", ErrSignature, someOf(wanted, " or "))
 	}
 	return c, n, nil
 }
@@ -184,7 +183,7 @@ func logNames(vkeys []VKey) string {
 	if len(names) == 0 {
 		return "one that an Ed25519 key is known for, and none is"
 	}
-	return strings.Join(names, " or ")
+	return someOf(names, " or ")
 }
 
 // signedBy reports whether k has signed the note, whose text is c. It is an error

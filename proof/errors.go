@@ -16,7 +16,11 @@ var (
 	// does not verify.
 	ErrSignature = errors.New("proof: bad signature")
 
-	// ErrOrigin: the checkpoint is of another log than the verifier key.
+	// ErrQuorum: the log has signed, but too few of the policy's witnesses have.
+	ErrQuorum = errors.New("proof: quorum not met")
+
+	// ErrOrigin: the checkpoint is of another log than the verifier key, or than those
+	// of the policy.
 	ErrOrigin = errors.New("proof: other origin")
 
 	// ErrProof: the hashes do not lead to the signed root, or the claim does not

@@ -74,7 +74,7 @@ func FuzzVerify(f *testing.F) {
 }
 
 func typed(err error) bool {
-	for _, known := range []error{ErrFormat, ErrUnknownVersion, ErrSignature, ErrOrigin, ErrProof, ErrDamaged} {
+	for _, known := range []error{ErrFormat, ErrUnknownVersion, ErrSignature, ErrQuorum, ErrOrigin, ErrProof, ErrDamaged} {
 		if errors.Is(err, known) {
 			return true
 		}

@@ -81,7 +81,7 @@ type goldenUnder struct {
 // goldenWant names the outcomes in the files.
 func goldenWant(err error) string {
 	for name, known := range map[string]error{
-		"malformed": ErrFormat, "unknown version": ErrUnknownVersion, "signature": ErrSignature, "origin": ErrOrigin,
+		"malformed": ErrFormat, "unknown version": ErrUnknownVersion, "signature": ErrSignature, "quorum": ErrQuorum, "origin": ErrOrigin,
 		"not proven": ErrProof, "damaged": ErrDamaged, "too old": ErrTooOld,
 	} {
 		if errors.Is(err, known) {

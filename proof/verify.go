@@ -18,6 +18,7 @@ import (
 type Verifier struct {
 	keys    []VKey
 	minSize uint64
+	policy  *Policy // nil: the log's signature is enough
 }
 
 // NewVerifier returns a verifier that knows a log by its verifier key. Further
@@ -38,6 +39,31 @@ func NewVerifier(vkey string, more ...string) (*Verifier, error) {
 		return nil, fmt.Errorf("%w verifier: %s has type %d, wanted the log's Ed25519 key (type %d)", ErrInvalid, k.KeyName(), k.typ, TypeEd25519)
 	}
 	return v, nil
+}
+
+// NewPolicyVerifier returns a verifier that accepts what a policy accepts: a
+// checkpoint of one of its logs, with a signature of a key of that log as in
+// OpenCheckpoint, which enough of its witnesses have cosigned. A signature of any
+// key in the policy that does not verify spoils the note, also where the quorum
+// could do without it.
+func NewPolicyVerifier(p *Policy) *Verifier {
+	v := &Verifier{policy: p}
+	for _, l := range p.logs {
+		v.keys = append(v.keys, l.Key)
+	}
+	for _, n := range p.nodes {
+		if n.witness != nil {
+			v.keys = append(v.keys, n.witness.Key)
+		}
+	}
+	return v
+}
+
+// OpenCheckpoint opens a signed checkpoint as the function of this name does, with
+// the verifier's keys. It asks neither for the quorum of a policy nor for a size:
+// it is for older checkpoints that somebody kept.
+func (v *Verifier) OpenCheckpoint(note []byte) (Checkpoint, error) {
+	return OpenCheckpoint(note, v.keys...)
 }
 
 // AtLeast returns a verifier that also refuses, with ErrTooOld, proofs whose
@@ -114,6 +140,11 @@ func (v *Verifier) open(note []byte) (Result, error) {
 	c, n, err := openCheckpoint(note, v.keys)
 	if err != nil {
 		return Result{}, err
+	}
+	if v.policy != nil {
+		if err := v.policy.check(n, c); err != nil {
+			return Result{}, err
+		}
 	}
 	if c.Size < v.minSize {
 		return Result{}, fmt.Errorf("%w: it covers %d records, wanted at least %d", ErrTooOld, c.Size, v.minSize)

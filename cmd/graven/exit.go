@@ -45,7 +45,7 @@ func code(err error) int {
 		errors []error
 	}{
 		{exitDamage, []error{
-			graven.ErrDamaged, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrOrigin,
+			graven.ErrDamaged, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrQuorum, proof.ErrOrigin,
 			proof.ErrProof, proof.ErrTooOld, proof.ErrSubject, proof.ErrValue, proof.ErrDamaged,
 		}},
 		{exitUsage, []error{graven.ErrLimit, graven.ErrInvalid}},
@@ -116,6 +116,8 @@ func (a *app) hint(err error) string {
 		return "See what is there with: graven list [PREFIX]; what was, with --at AT and graven log."
 	case errors.Is(err, proof.ErrSubject):
 		return "The proof is true, but of something else. Ask for a proof of what you mean."
+	case errors.Is(err, proof.ErrQuorum):
+		return "The log has signed this, but too few of your witnesses have. Ask for a proof under a checkpoint that they have cosigned."
 	case errors.Is(err, proof.ErrTooOld):
 		return "Ask for a newer proof: this one was true when the log was smaller than you know it to be."
 	case errors.Is(err, graven.ErrUnsupported), errors.Is(err, proof.ErrUnknownVersion):
