@@ -50,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": scriptCode, "json": scriptJSON, "oddtree": scriptOddTree, "sametree": scriptSameTree,
 			"flip": scriptFlip, "edit": scriptEdit, "hold": scriptHold, "commits": scriptCommits, "save": scriptSave,
+			"witness": scriptWitness, "cosign": scriptCosign,
 		},
 	})
 }

@@ -185,14 +185,15 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 type verifyOptions struct {
 	vkey, subject, value string
 	old                  string
-	cosigner, signer     string
+	cosigner, policy     string
+	signer               string
 	minSize              uint64
 }
 
 func (a *app) verifyCommand() *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify FILE (--vkey VKEY|@FILE) [--subject KEY] [--value FILE] [--min-size N]",
+		Use:   "verify FILE (--vkey VKEY|@FILE | --policy FILE) [--subject KEY] [--value FILE] [--min-size N]",
 		Short: "Verify a proof, without a store",
 		Long: "Verify a proof (FILE, or - for standard input) against the log's verifier key, which must have come to you by\n" +
 			"a way that you trust. It needs no store and no network. What was proven is said, and about what: without\n" +
@@ -200,7 +201,9 @@ func (a *app) verifyCommand() *cobra.Command {
 			"record:SEQ, of a list list:PREFIX, of a count count:PREFIX,\n" +
 			"of a history history:KEY, of a key in the past past:SEQ:KEY or past:TIME:KEY (2026-11-21T12:00:00Z, or a date: its\n" +
 			"end in UTC), of a signed transaction signed:SEQ, of consistency size:N; of any other list or count the JSON that\n" +
-			"verify shows of it. --min-size refuses a proof that is older than the log is known to be.",
+			"verify shows of it. --min-size refuses a proof that is older than the log is known to be.\n" +
+			"--policy takes a C2SP tlog-policy file in place of the key: it names logs and witnesses, and how many of the\n" +
+			"witnesses must have cosigned the checkpoint of the proof. The checkpoint of --old needs the log's signature only.",
 		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
@@ -211,30 +214,16 @@ func (a *app) verifyCommand() *cobra.Command {
 	f.StringVar(&o.value, "value", "", "file that must be the proven value; - for standard input")
 	f.StringVar(&o.cosigner, "cosigner", "", "verifier key of a cosigner, or @FILE, which must have signed too")
 	f.StringVar(&o.signer, "signer", "", "verifier key of the actor, or @FILE, who must have signed the transaction (signed:SEQ)")
+	f.StringVar(&o.policy, "policy", "", "file with a policy: the logs, and the witnesses that must have signed too")
 	f.StringVar(&o.old, "old", "", "file with an older checkpoint, for a proof of consistency with it")
 	f.Uint64Var(&o.minSize, "min-size", 0, "refuse checkpoints of fewer records")
 	return cmd
 }
 
 func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
-	if o.vkey == "" {
-		return usage("--vkey VKEY or --vkey @FILE is missing: the key that graven key prints, from whom you trust")
-	}
-	vkey, err := a.readVKey(ctx, o.vkey)
+	t, err := a.trusted(ctx, o)
 	if err != nil {
 		return err
-	}
-	var more []string
-	if o.cosigner != "" {
-		cosigner, err := a.readVKey(ctx, o.cosigner)
-		if err != nil {
-			return err
-		}
-		more = append(more, cosigner)
-	}
-	v, err := proof.NewVerifier(vkey, more...)
-	if err != nil {
-		return usage("verifier key: %w", err)
 	}
 	subject, err := wantedSubject(o.subject)
 	if err != nil {
@@ -244,12 +233,12 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	if err != nil {
 		return err
 	}
-	r, err := v.AtLeast(o.minSize).Verify(file)
+	r, err := t.verifier.AtLeast(o.minSize).Verify(file)
 	if err == nil && subject != "" {
 		err = r.CheckSubject(subject)
 	}
 	if err == nil {
-		err = r.CheckCosigners(more...)
+		err = r.CheckCosigners(t.cosigner...)
 	}
 	if err == nil && o.signer != "" {
 		var signer string
@@ -261,7 +250,7 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if o.old != "" {
-		if err := a.checkOld(ctx, r, vkey, o.old); err != nil {
+		if err := a.checkOld(ctx, r, t.verifier, o.old); err != nil {
 			return fmt.Errorf("%s: %w", o.old, err)
 		}
 	}
@@ -274,20 +263,16 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 			return fmt.Errorf("%s: %w", o.value, err)
 		}
 	}
-	return a.verdict(r, o)
+	return a.verdict(r, t, o)
 }
 
 // checkOld compares an older checkpoint with a proof of consistency.
-func (a *app) checkOld(ctx context.Context, r *proof.Result, vkey, name string) error {
+func (a *app) checkOld(ctx context.Context, r *proof.Result, v *proof.Verifier, name string) error {
 	note, err := a.readProof(ctx, name)
 	if err != nil {
 		return err
 	}
-	key, err := proof.ParseVKey(vkey)
-	if err != nil {
-		return err
-	}
-	old, err := proof.OpenCheckpoint(note, key)
+	old, err := v.OpenCheckpoint(note)
 	if err != nil {
 		return err
 	}
@@ -348,7 +333,7 @@ func chainSubject(word, rest string) (string, error) {
 }
 
 // verdict says what was proven.
-func (a *app) verdict(r *proof.Result, o verifyOptions) error {
+func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 	out := map[string]any{
 		"ok": true, "subject": r.Subject(), "origin": r.Checkpoint().Origin, "size": r.Checkpoint().Size,
 		"root": r.Checkpoint().Root.String(), "says": r.Describe(),
@@ -416,6 +401,9 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 	if o.value != "" {
 		out["value_file"] = o.value
 	}
+	if o.cosigner != "" || o.policy != "" {
+		out["cosigned"] = t.cosignedItems(r)
+	}
 	return a.print(out, func(w io.Writer) {
 		fmt.Fprintln(w, "verified")
 		if o.subject == "" {
@@ -433,9 +421,7 @@ func (a *app) verdict(r *proof.Result, o verifyOptions) error {
 		if o.signer != "" {
 			fmt.Fprintln(w, "The actor's key that was given has signed it.")
 		}
-		if o.cosigner != "" {
-			fmt.Fprintln(w, "The cosigner has signed the checkpoint too.")
-		}
+		t.sayCosigned(w, r)
 		if o.old != "" {
 			fmt.Fprintf(w, "The checkpoint in %s is of the same history.\n", oneLine(o.old))
 		}
