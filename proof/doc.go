@@ -31,6 +31,8 @@
 //     Result.CheckSubject.
 //   - Cosignature lines of keys that the verifier does not know must be well
 //     formed and are otherwise ignored. No claim rests on them.
+//   - A cosignature never stands for the log's signature. A Verifier made from a
+//     Policy wants both: the log's, and those of enough witnesses.
 //   - Sizes are bounded before anything is allocated (MaxFile, MaxNote,
 //     MaxSignatures), and no count in a file decides how much is allocated.
 //   - The package is pure: no files, no clock, no randomness of its own.
@@ -49,7 +51,9 @@
 //		fmt.Println("no such key at size", res.Checkpoint().Size)
 //	}
 //
+// Who trusts witnesses too has a policy: ParsePolicy, NewPolicyVerifier.
+//
 // The formats are specified in docs/format.md, sections 7, 9 and 10. The C2SP
-// specifications behind them are signed-note, tlog-checkpoint, tlog-cosignature
-// and tlog-proof.
+// specifications behind them are signed-note, tlog-checkpoint, tlog-cosignature,
+// tlog-policy and tlog-proof.
 package proof
