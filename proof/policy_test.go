@@ -54,7 +54,7 @@ func newPolicyKeys(t testing.TB) *policyKeys {
 	}
 	words = append(
 		words,
-		"$AGAIN", renamed.String(), "$MOVED", moved.String(), "$LW", asWitness.String(), "$SECRET", k.witnesses[0].SKey,
+		"$AGAIN", renamed.String(), "$MOVED", moved.String(), "$LW", asWitness.String(), "$SECRET", cosignerKey(t, "w", TypeCosignEd25519, "secret").SKey,
 		"$COSIGNER", testKeys(t, "example.com/log", "policy log 0").Cosigner.VKey,
 	)
 	k.words = strings.NewReplacer(words...)
@@ -260,7 +260,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 // Whoever puts a signing key into a policy does not find it in a log of errors.
 func TestPolicyErrorsQuoteNoSecret(t *testing.T) {
 	k := newPolicyKeys(t)
-	secret := k.witnesses[0].SKey
+	secret := string(k.text("$SECRET")) // its name is short, so that a quoted line would reach the secret
 	for _, text := range []string{
 		"log $SECRET\nquorum none\n", "log $L1\nwitness w $SECRET\nquorum w\n", "log $L1\nwitness $SECRET\nquorum none\n",
 		"log $L1\nquorum $SECRET\n", "$SECRET\n", "log $L1\ngroup g any $SECRET\nquorum g\n", "log $L1\nquorum none $SECRET", "log $SECRET\x00\n",
@@ -471,6 +471,7 @@ func TestPolicyVerifier(t *testing.T) {
 		{"a cosignature twice", two, string(good) + lineOf(good, 1), ErrFormat},
 		{"one cosignature twice for two", two, string(k.sign(t, c, []int{1}, []int{1})) + lineOf(good, 1), ErrFormat},
 		{"a bad signature of the other key of the log", two, string(good) + lineOf(k.sign(t, moved, []int{2}, nil), 0), ErrSignature},
+		{"the name of a witness, another id", two, string(k.sign(t, c, []int{1}, []int{1})) + "— witness.example/w2 AAAAAQU=\n", ErrQuorum},
 		{"the name of another witness", two, strings.Replace(string(good), "witness.example/w2", "witness.example/w4", 1), ErrQuorum},
 	} {
 		ver := NewPolicyVerifier(k.parse(t, tc.policy))
@@ -520,7 +521,7 @@ func TestPolicyVerifier(t *testing.T) {
 func TestQuorumError(t *testing.T) {
 	k := newPolicyKeys(t)
 	ver := NewPolicyVerifier(k.parse(t, "log $L1\n"+exampleQuorum))
-	single := NewPolicyVerifier(k.parse(t, "log $L1\nwitness the-one $W1\nquorum the-one\n"))
+	single := NewPolicyVerifier(k.parse(t, "log $L1\nwitness the-one $W1\nwitness beside $W3\nquorum the-one\n"))
 	for _, tc := range []struct {
 		ver       *Verifier
 		witnesses []int
@@ -529,7 +530,7 @@ func TestQuorumError(t *testing.T) {
 		{ver, nil, `cosigned by none of its witnesses; missing: 2 more of "X-and-Y" (2 more of "X-witnesses" ("X1", "X2", "X3"), 1 more of "Y-witnesses" ("Y1", "Y2", "Y3"))`},
 		{ver, []int{3, 4}, `cosigned by "X3", "Y1"; missing: 1 more of "X-and-Y" (1 more of "X-witnesses" ("X1", "X2"))`},
 		{ver, []int{1, 2, 3}, `cosigned by "X1", "X2", "X3"; missing: 1 more of "X-and-Y" (1 more of "Y-witnesses" ("Y1", "Y2", "Y3"))`},
-		{single, []int{2}, `cosigned by none of its witnesses; missing: "the-one"`},
+		{single, []int{2, 3}, `cosigned by none of its witnesses; missing: "the-one"`},
 	} {
 		_, err := tc.ver.open(k.sign(t, sampleCheckpoint(), []int{1}, tc.witnesses))
 		want := `proof: quorum not met: the checkpoint of "example.com/log" at size 1234 is ` + tc.want
