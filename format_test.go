@@ -279,6 +279,14 @@ func (s *script) proofSamples(whole func(string, []byte, func([]byte) ([]byte, e
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	at, err := past.timeOf(broad)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	then, err := w.AtTime(at)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	prove := func(file []byte, err error) []byte {
 		s.t.Helper()
 		if err != nil {
@@ -293,6 +301,9 @@ func (s *script) proofSamples(whole func(string, []byte, func([]byte) ([]byte, e
 		"proof absent, deleted":    prove(w.ProveKey([]byte("w/3"))),
 		"proof list":               prove(w.ProveList(Query{Prefix: []byte("w/")})),
 		"proof list, in the past":  prove(past.ProveList(Query{Prefix: []byte("w/"), Limit: 2, Reverse: true})),
+		"proof list, compact":      prove(w.ProveList(Query{Prefix: []byte("w/"), Compact: true})),
+		"proof count, at a time":   prove(then.ProveCount(Query{Prefix: []byte("w/")})),
+		"proof past, at a time":    prove(then.ProveKey([]byte("decisions/17"))),
 		"proof count":              prove(w.ProveCount(Query{Prefix: []byte("w/")})),
 		"proof history":            prove(w.ProveHistory([]byte("decisions/17"))),
 		"proof past":               prove(past.ProveKey([]byte("w/3"))),

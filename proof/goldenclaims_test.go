@@ -3,6 +3,7 @@ package proof
 import (
 	"encoding/base64"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +11,9 @@ import (
 	"graven/record"
 )
 
-// goldenClaim is a proof of a list, a count, a history, a key in the past, an op,
-// or of consistency, and what it proves: docs/format.md §10.3 to §10.8.
+// goldenClaim is a proof of a list, a count, a history, a key in the past, an op, a
+// signed transaction,
+// or of consistency, and what it proves: docs/format.md §10.3 to §10.9.
 type goldenClaim struct {
 	Name string `json:"name"`
 	VKey string `json:"vkey"`
@@ -25,7 +27,12 @@ type goldenClaim struct {
 	Versions []goldenVersion `json:"versions,omitempty"`
 	Live     *uint64         `json:"live,omitempty"` // of a count
 	OldRoot  string          `json:"old_root,omitempty"`
-	Line     string          `json:"line,omitempty"` // of an op
+	Line     string          `json:"line,omitempty"` // of an op; the record of a signed transaction
+
+	// Signer is the key that a signed transaction is checked against, Signed whether
+	// the signature is good.
+	Signer string `json:"signer,omitempty"`
+	Signed *bool  `json:"signed,omitempty"`
 }
 
 // goldenVersion is an entry of a list, or a version of a key.
@@ -76,7 +83,31 @@ func (g *goldenClaim) fill(t *testing.T) {
 		g.OldRoot = c.Root.String()
 	case OpProven:
 		g.Line = string(c.Line)
+	case Signed:
+		signed := res.CheckActor(g.Signer) == nil
+		g.Line, g.Signed = string(c.Record), &signed
 	}
+}
+
+// withSigned adds proofs of signed transactions, each with a key.
+func withSigned(t *testing.T, made []goldenClaim) []goldenClaim {
+	v, files, keys := signedSamples(t)
+	_, mallory := actor(t, "mallory", TypeEd25519)
+	one := func(name string, file []byte, signer string) {
+		made = append(made, goldenClaim{Name: name, VKey: v.keys.Log.VKey, File: string(file), Signer: signer})
+	}
+	for _, name := range []string{"narrow", "wide", "ml-dsa"} {
+		one("signed, "+name, files[name], keys[name])
+	}
+	one("signed, another key", files["narrow"], mallory)
+	one("signed, another seq", forge(t, files["narrow"], `subject {"seq":2}`, `subject {"seq":3}`), keys["narrow"])
+	one("signed, another genesis", forge(t, files["narrow"], `"name":"main"`, `"name":"mine"`), keys["narrow"])
+	one("signed, other ops", forge(t, files["narrow"], `"key":"a"`, `"key":"b"`), keys["narrow"])
+	lines := strings.SplitAfter(string(files["wide"]), "\n")
+	at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "op ") })
+	one("signed, a wide op left out", resum([]byte(strings.Join(slices.Delete(slices.Clone(lines), at, at+1), ""))), keys["wide"])
+	one("signed, wide ops exchanged", resum([]byte(strings.Join(slices.Concat(lines[:at], []string{lines[at+1], lines[at]}, lines[at+2:]), ""))), keys["wide"])
+	return made
 }
 
 func TestGoldenClaims(t *testing.T) {
@@ -157,12 +188,13 @@ func TestGoldenClaims(t *testing.T) {
 	add("a compact list as a whole one", forged(compact, `,"compact":true`, ""))
 	add("a whole list as a compact one", forged(string(mustEncodeRange(t, colours)), `{"prefix":"colours/"}`, `{"prefix":"colours/","compact":true}`))
 	add("a compact count", forged(string(ranges["a count"]), `{"prefix":"colours/"}`, `{"prefix":"colours/","compact":true}`))
+	made = withSigned(t, made)
 	for i := range made {
 		made[i].fill(t)
 	}
 	good := 0
 	for _, g := range goldenFile(t, "claims.json", made) {
-		again := goldenClaim{Name: g.Name, VKey: g.VKey, File: g.File}
+		again := goldenClaim{Name: g.Name, VKey: g.VKey, File: g.File, Signer: g.Signer}
 		again.fill(t)
 		if !reflect.DeepEqual(again, g) {
 			t.Errorf("%s: got %+v, wanted %+v", g.Name, again, g)
