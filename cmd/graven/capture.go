@@ -19,16 +19,25 @@ import (
 func (a *app) captureCommand() *cobra.Command {
 	var id string
 	var env []string
+	var pty bool
 	cmd := &cobra.Command{
-		Use:   "capture KEY [--env NAME]… -- CMD ARG…",
+		Use:   "capture KEY [--env NAME]… [--pty] -- CMD ARG…",
 		Short: "Run a command and record what it wrote and how it ended",
 		Long: "Run CMD and commit, as one transaction, what it wrote to standard output and standard error, under KEY/stdout and\n" +
 			"KEY/stderr, and under KEY/run.json the command, its exit code or signal, when it began and ended, and the\n" +
 			"variables that --env names. Both outputs are shown meanwhile. The store is not held while the command runs; if\n" +
 			"the outcome cannot be recorded, the files that hold it are named. Exits with the command's code, or 128 and its\n" +
-			"signal's number.",
-		Example: "  graven capture builds/8813 --env CI --actor builder -- make test",
-		Args:    args(cobra.MinimumNArgs(2)),
+			"signal's number.\n\n" +
+			"With --pty CMD runs on a terminal of its own, of our terminal's size or of 24 rows and 80 columns. What that\n" +
+			"terminal got, with its CR LF, its colours and the echo of what was typed, is KEY/stdout; a KEY/stderr of an\n" +
+			"older run is deleted; run.json says \"pty\":true and the size at the beginning. Our own terminal passes on every\n" +
+			"key, Ctrl-C too. Input that is no terminal is passed on as if it were typed: its control characters act, Linux\n" +
+			"cuts lines of more than 4,095 bytes, and more of it may be read than CMD wants. At its end Ctrl-D follows, twice\n" +
+			"behind a line without an end; a CMD that has put its terminal into raw mode gets that as bytes. Once CMD has\n" +
+			"ended, processes that it left behind are waited for half a second; what they write later is not recorded.",
+		Example: "  graven capture builds/8813 --env CI --actor builder -- make test\n" +
+			"  graven capture sessions/17 --pty -- bash",
+		Args: args(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			key, err := parseKey(argv[0])
 			if err != nil {
@@ -37,11 +46,12 @@ func (a *app) captureCommand() *cobra.Command {
 			if cmd.ArgsLenAtDash() != 1 {
 				return usage("wanted KEY, then --, then the command")
 			}
-			c := &capture{a: a, key: string(key), argv: argv[1:], env: env, id: id}
+			c := &capture{a: a, key: string(key), argv: argv[1:], env: env, pty: pty, id: id}
 			return c.run(cmd.Context())
 		},
 	}
 	cmd.Flags().StringArrayVar(&env, "env", nil, "record this variable of the environment")
+	cmd.Flags().BoolVar(&pty, "pty", false, "run the command on a terminal of its own")
 	idFlag(cmd, &id)
 	return cmd
 }
@@ -52,6 +62,7 @@ type capture struct {
 	key  string
 	argv []string
 	env  []string
+	pty  bool
 	id   string
 }
 
@@ -63,6 +74,9 @@ type runRecord struct {
 	Begin   string             `json:"begin"`
 	End     string             `json:"end"`
 	Env     map[string]*string `json:"env,omitempty"` // null: it was not set
+	Pty     bool               `json:"pty,omitempty"`
+	Rows    int                `json:"rows,omitempty"` // of the terminal when the command began
+	Columns int                `json:"columns,omitempty"`
 }
 
 // exitError ends the program with a code, as another program ended, in silence.
@@ -95,25 +109,27 @@ func (c *capture) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// execute runs the command. Its error says that it was not started.
+// outputs are the keys below KEY, and the files, that a run writes.
+func (c *capture) outputs() []string {
+	if c.pty {
+		return []string{"stdout"}
+	}
+	return []string{"stdout", "stderr"}
+}
+
+// execute runs the command. Its error says that it was not started, or that its
+// output could not be kept.
 func (c *capture) execute(ctx context.Context, dir string) (code int, run runRecord, err error) {
-	stdout, err1 := os.Create(dir + "/stdout")
-	stderr, err2 := os.Create(dir + "/stderr")
-	if err := errors.Join(err1, err2); err != nil {
-		return 0, run, err
-	}
-	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
-	cmd.Stdin = c.a.in
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(stdout, c.a.out), io.MultiWriter(stderr, c.a.err)
 	run = runRecord{Command: c.argv, Begin: formatTime(time.Now())}
-	if err := cmd.Start(); err != nil {
+	if c.pty {
+		err = c.onTerminal(ctx, dir, cmd, &run)
+	} else {
+		err = c.onPipes(ctx, dir, cmd)
+	}
+	if cmd.ProcessState == nil {
 		return 0, run, err
 	}
-	// An interrupt reaches the command too; it decides how to end.
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
-	err = cmd.Wait()
-	stop()
 	run.End = formatTime(time.Now())
 	if code = cmd.ProcessState.ExitCode(); code >= 0 {
 		run.Exit = &code
@@ -137,6 +153,25 @@ func (c *capture) execute(ctx context.Context, dir string) (code int, run runRec
 	return code, run, err
 }
 
+// onPipes runs cmd with a pipe for each of its outputs.
+func (c *capture) onPipes(ctx context.Context, dir string, cmd *exec.Cmd) (err error) {
+	stdout, err1 := os.Create(dir + "/stdout")
+	stderr, err2 := os.Create(dir + "/stderr")
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
+	cmd.Stdin = c.a.in
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(stdout, c.a.out), io.MultiWriter(stderr, c.a.err)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	// An interrupt reaches the command too; it decides how to end.
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop()
+	return cmd.Wait()
+}
+
 // commit records the outcome as one transaction.
 func (c *capture) commit(ctx context.Context, dir string, run runRecord) error {
 	text, err := json.Marshal(run)
@@ -153,7 +188,7 @@ func (c *capture) commit(ctx context.Context, dir string, run runRecord) error {
 				}
 			}
 		}()
-		for _, name := range []string{"stdout", "stderr"} {
+		for _, name := range c.outputs() {
 			f, err := os.Open(dir + "/" + name)
 			if err != nil {
 				return err
@@ -164,6 +199,14 @@ func (c *capture) commit(ctx context.Context, dir string, run runRecord) error {
 			}
 			staged = append(staged, value)
 			tx.Put([]byte(c.key+"/"+name), value, graven.PutOptions{})
+		}
+		if stderr := []byte(c.key + "/stderr"); c.pty {
+			// What an older run left there would look like a part of this one.
+			if _, err := v.View().Get(stderr); err == nil {
+				tx.Delete(stderr, graven.DeleteOptions{AllowAbsent: true})
+			} else if !errors.Is(err, graven.ErrNotFound) {
+				return err
+			}
 		}
 		tx.Put([]byte(c.key+"/run.json"), graven.Bytes(append(text, '\n')), graven.PutOptions{Type: "application/json"})
 		if err := c.a.author(tx); err != nil {

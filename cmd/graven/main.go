@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 )
 
@@ -43,15 +44,57 @@ func (e signalError) code() int { return 128 + int(e.signal) }
 // untilSignal is a context that the first interrupt or request to terminate
 // ends: a transaction under way is then finished and nothing new begun. The
 // second ends the process at once, for the first may have to wait for a disk.
+// Signals that somebody has diverted count as neither.
 func untilSignal(parent context.Context) context.Context {
-	ctx, cancel := context.WithCancelCause(parent)
+	in := &interrupts{}
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, interruptsKey{}, in))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		first, _ := (<-signals).(syscall.Signal)
-		cancel(signalError{first})
-		<-signals
-		os.Exit(signalError{first}.code())
+		var first syscall.Signal
+		for s := range signals {
+			switch {
+			case in.diverted(s):
+			case first != 0:
+				os.Exit(signalError{first}.code())
+			default:
+				first, _ = s.(syscall.Signal)
+				cancel(signalError{first})
+			}
+		}
 	}()
 	return ctx
+}
+
+// interrupts leads the signals of untilSignal to somebody else for a while: a
+// command that runs on a terminal of its own decides what they mean, and to end
+// at once would leave our terminal in a mode that no shell expects.
+type interrupts struct {
+	mu sync.Mutex
+	to chan<- os.Signal // nil: they are for the context
+}
+
+type interruptsKey struct{}
+
+// divert sends the signals to a channel, or with nil back to the context. A
+// context that did not come from untilSignal has none.
+func divert(ctx context.Context, to chan<- os.Signal) {
+	if in, ok := ctx.Value(interruptsKey{}).(*interrupts); ok {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.to = to
+	}
+}
+
+func (in *interrupts) diverted(s os.Signal) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.to == nil {
+		return false
+	}
+	select {
+	case in.to <- s:
+	default: // as with signal.Notify, who does not keep up misses some
+	}
+	return true
 }
