@@ -2,33 +2,32 @@
 """An independent reader of a Graven vault, written from format.md alone ("§" names its sections).
 
 Usage: python3 reader.py VAULTDIR... Replays log/ and blocks/ of vaults that were closed cleanly, checks
-them, and prints size, root and state root of each. Not checked: signatures (§2.2, §2.5, §7), conditions (§2.2), order and
-types of fields (§2), where log files end (§4), the order of artifacts (§5.1), chunk lists (§5.3), tiles, the WAL.
+them, and prints size, root and state root of each. Not checked: signatures (§2.2, §2.5, §7), authorities (§3), conditions (§2.2),
+order and types of fields (§2), where log files end (§4), the order of artifacts (§5.1), chunk lists (§5.3), tiles, the WAL.
 """
 import base64, datetime, hashlib, json, os, re, sys
 
 KINDS = "genesis/1 tx/1 commit/1 block/1 segment/1 snapshot/1 authority/1 policy/1 witness/1".split()
 FRAME = re.compile(rb'\{"v":(0|[1-9]\d{0,15}),"kind":"([a-z][a-z0-9-]{0,31})","seq":(0|[1-9]\d{0,15}),'
                    rb'"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9})Z"(,.*)?\}', re.S)
+ESCAPED = re.compile('["\\\\\x00-\x1f\x7f-\x9f]')
 BAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)     # what bad input may raise
 
 def check(ok, what):
     if not ok:
         raise ValueError(what)
-
 def sha(data):
     return hashlib.sha256(data).digest()
-
 def b64(data):
     return base64.b64encode(data).decode()
 
 def canonical(value):                   # §2: the one encoding of a JSON value
-    if value is True:
-        return "true"
+    if type(value) is str:
+        return '"' + ESCAPED.sub(lambda m: "\\u%04x" % ord(m[0]), value) + '"'
     if type(value) is int and 0 <= value < 2**53:
         return str(value)
-    if type(value) is str:
-        return '"' + re.sub('["\\\\\x00-\x1f\x7f-\x9f]', lambda m: "\\u%04x" % ord(m[0]), value) + '"'
+    if value is True:
+        return "true"
     if type(value) is list:
         return "[" + ",".join(canonical(v) for v in value) + "]"
     check(type(value) is dict, "a value that no record has")
@@ -39,8 +38,7 @@ def parse(line):
     check(canonical(value).encode() == line, "not the canonical encoding")
     return value
 
-class Merkle:
-    """§6: the RFC 6962 tree over lines, kept as the roots of its full subtrees."""
+class Merkle:                           # §6: the RFC 6962 tree over lines, kept as the roots of its full subtrees
     def __init__(self, lines=()):
         self.size, self.full = 0, []
         for line in lines:
@@ -66,12 +64,10 @@ class Leaf:                             # §9: the newest version of a key whose
         self.digest = sha(b"\x10" + key + sha(b"\0" + op_line) + numbers + bytes([live]))
         self.key, self.live, self.height = stored, live, 0
 
-class Inner:
-    """§9; key is the routing key. The hash is computed when a commit asks for it."""
+class Inner:                            # §9; key is the routing key; the hash waits until a commit asks for it
     def __init__(self, key, left, right):
         self.key, self.left, self.right, self.digest = key, left, right, None
-        self.live = left.live + right.live
-        self.height = 1 + max(left.height, right.height)
+        self.live, self.height = left.live + right.live, 1 + max(left.height, right.height)
 
 def node_hash(node):
     if node.digest is None:
@@ -84,10 +80,7 @@ def insert(tree, leaf):                 # §9: the tree with one leaf inserted o
         return leaf
     if tree.height == 0:
         left, right = (tree, leaf) if tree.key < leaf.key else (leaf, tree)
-        length = 1
-        while right.key[:length] <= left.key:
-            length += 1
-        return Inner(right.key[:length], left, right)
+        return Inner(next(right.key[:n] for n in range(1026) if right.key[:n] > left.key), left, right)
     if leaf.key < tree.key:
         return balanced(tree.key, insert(tree.left, leaf), tree.right)
     return balanced(tree.key, tree.left, insert(tree.right, leaf))
@@ -108,23 +101,20 @@ def balanced(key, left, right):         # §9: an inner node, rotated where its 
 JUMP = [0, 0]
 def jump(n):                            # §2.2: j(n)
     while len(JUMP) <= n:
-        p = len(JUMP) - 1
-        j = JUMP[p]
+        p, j = len(JUMP) - 1, JUMP[-1]
         JUMP.append(JUMP[j] if p - j == j - JUMP[j] else p)
     return JUMP[n]
 
 def stored_key(op):                     # §2.2: the space byte and the key
     key = op["key"].encode() if "key" in op else base64.b64decode(op["key64"])
-    check("key" in op or b64(key) == op["key64"], "key64")
-    check(1 <= len(key) <= 1024 and op.get("space") != "6b", "key or space")
+    check(1 <= len(key) <= 1024 and ("key" in op or b64(key) == op["key64"]) and op.get("space") != "6b", "key or space")
     return bytes.fromhex(op.get("space", "6b")) + key
 
 def read_log(folder):                   # §4: all lines, in the order of the files
     lines = []
     for name in sorted(n for n in os.listdir(folder + "/log") if not n.startswith(".") and n != "current"):
         check(name == "log-%016x.jsonl" % len(lines), "log/%s: does not begin at record %d" % (name, len(lines)))
-        with open(folder + "/log/" + name, "rb") as f:
-            data = f.read()
+        data = open(folder + "/log/" + name, "rb").read()
         check(data.endswith(b"\n") or not data, "log/%s: the last line has no end" % name)
         lines += data.split(b"\n")[:-1]
     return lines
@@ -132,20 +122,19 @@ def read_log(folder):                   # §4: all lines, in the order of the fi
 class Vault:
     def __init__(self, folder):
         self.folder, self.id, self.time, self.tree = folder, None, "", Merkle()
-        self.commit, self.commit_hash = {"height": -1, "epoch": 0, "seq": -1}, None     # the newest one
+        self.commit, self.commit_hash, self.numbers = {"height": -1, "epoch": 0, "seq": -1}, None, {}   # the newest ones
         self.group, self.spaces, self.seqs = hashlib.sha256(), {}, {}   # group's lines; trees; versions of each key
         self.sealed, self.sizes, self.texts = {}, {}, {}    # blocks of a class; artifacts: size; bytes, if class log
 
     def read(self):
         lines = read_log(self.folder)
-        check(lines, "log/: no records")
         self.each(lines, self.sealed_block)     # the blocks first: wide op lines lie there
         for name in sorted(os.listdir(self.folder + "/blocks/open")):
             match = re.fullmatch(r"([a-z0-9][a-z0-9._-]{0,62})-(\d{8})\.blk", name)
             if match and int(match[2]) >= self.sealed.get(match[1], 0):
                 self.read_block("blocks/open/" + name, match[1], int(match[2]), None)
         self.each(lines, self.record)
-        check(self.commit["seq"] == len(lines) - 1, "log/: no commit behind record %d" % (len(lines) - 1))
+        check(lines and self.commit["seq"] == len(lines) - 1, "log/: no commit behind record %d" % (len(lines) - 1))
 
     def each(self, lines, do):
         for seq, line in enumerate(lines):
@@ -172,11 +161,9 @@ class Vault:
                 match = re.fullmatch(rb"sha256:([0-9a-f]{64}) (0|[1-9]\d{0,9})\n", line)
                 check(match, "%s: frame %d" % (path, count))
                 toc += b"%s %d %d\n" % (match[1], f.tell(), int(match[2]))
-                data = f.read(int(match[2]))
-                check(len(data) == int(match[2]) and f.read(1) == b"\n", "%s: length of frame %d" % (path, count))
-                check(sha(data).hex() == match[1].decode(), "%s: hash of frame %d" % (path, count))
-                self.sizes["sha256:" + sha(data).hex()] = len(data)
-                self.texts[class_, "sha256:" + sha(data).hex()] = data if class_ == "log" else None
+                data, id_ = f.read(int(match[2])), "sha256:" + match[1].decode()
+                check(f.read(1) == b"\n" and sha(data).hex() == id_[7:], "%s: length or hash of frame %d" % (path, count))
+                self.sizes[id_], self.texts[class_, id_] = len(data), data if class_ == "log" else None
                 count, line = count + 1, f.readline()
             if seal:
                 toc = b"toc %d\n" % count + toc + b"end %016d %010d\n" % (f.tell() - len(line), count)
@@ -195,8 +182,14 @@ class Vault:
         record, self.time = parse(line) if kind in KINDS else {}, time
         if kind == "genesis/1":
             self.genesis, self.features = record, record["features"]
-        elif kind == "policy/1":                # §3
-            self.features = json.loads(self.texts["log", record["doc"]])["features"]
+            self.policy(record["policy"])
+        elif kind in ("authority/1", "policy/1", "witness/1"):      # §2.5
+            self.numbers[kind] = self.numbers.get(kind, 0) + 1
+            check(record["number"] == self.numbers[kind] and ("log", record["doc"]) in self.texts, "number or doc")
+            keys = [sig["key"] for sig in record["sigs"]]
+            check(keys and keys == sorted(set(keys)), "order of sigs")
+            if kind == "policy/1":
+                self.policy(record["doc"])
         elif kind == "tx/1":
             self.transaction(record)
         elif kind == "commit/1":
@@ -205,6 +198,18 @@ class Vault:
         check(record or kind not in self.features, "this reader lacks the feature " + kind)     # §2, level "meaning"
         self.tree.append(line)
         self.group.update(line + b"\n" if kind != "commit/1" else b"")
+
+    def policy(self, doc):              # §3: the policy in force from the next record on
+        doc = parse(self.texts["log", doc])
+        check(doc["kind"] == "policy" and doc["v"] in (1, 2), "this reader lacks such a policy")
+        self.others, actors = doc.get("others", "allow"), doc.get("actors", [])
+        check(doc["v"] == (2 if actors or self.others == "refuse" else 1), "version of the policy")
+        check(self.others in ("allow", "refuse") and set(self.features) <= set(doc["features"]), "features or others of the policy")
+        self.features, self.classes = doc["features"], doc["classes"]
+        check(self.genesis["class"] in self.classes and "log" not in self.classes, "classes of the policy")
+        self.actors = {a["actor"]: ["+".join(key.split("+")[:2]) for key in a["keys"]] for a in actors}     # NAME+HHHHHHHH
+        for texts in self.features, self.classes, [a["actor"] for a in actors], *self.actors.values():
+            check(texts == sorted(set(texts)), "order in the policy")
 
     def check_commit(self, record):     # §2.3
         check(record["height"] == self.commit["height"] + 1, "height")
@@ -220,10 +225,13 @@ class Vault:
 
     def transaction(self, record):      # §2.2
         check(("ops" in record) != ("wide" in record), "not exactly one of ops and wide")
-        lines = [canonical(op).encode() for op in record.get("ops", [])]
+        check(record.get("class", self.genesis["class"]) in self.classes, "class")      # §3
+        keys, sig = self.actors.get(record["actor"]), record.get("sig")
+        check(sig and sig["key"] in keys if keys is not None else not sig and self.others == "allow", "who signed")
+        ops = record.get("ops", [])
+        lines = [canonical(op).encode() for op in ops]
         if "wide" in record:
-            wide = record["wide"]
-            data = self.texts["log", wide["lines"]]    # read_block compared its hash
+            wide, data = record["wide"], self.texts["log", record["wide"]["lines"]]     # read_block compared its hash
             lines = data.split(b"\n")[:-1]
             check(len(data) == wide["size"] and data.endswith(b"\n"), "wide: size")
             check(len(lines) == wide["count"] and Merkle(lines).root() == wide["root"], "wide: count or root")
@@ -233,8 +241,8 @@ class Vault:
         request = [canonical(dict(head, count=len(lines))).encode()]    # then the lines without prev, skip, n
         request += [re.sub(rb',"prev":\d+,"skip":\d+,"n":\d+\}$', b"}", line) for line in lines]
         check(record["req"] == "sha256:" + sha(b"graven/req/v1\n" + b"\n".join(request) + b"\n").hex(), "req")
-        for line in lines:
-            self.op(parse(line), line)
+        for op, line in zip(ops or map(parse, lines), lines):
+            self.op(op, line)
 
     def op(self, op, line):             # §2.2, §5.1, §5.3
         check(op["op"] in ("if", "put", "delete", "append"), "unknown op")
