@@ -162,14 +162,48 @@ func (c *capture) onPipes(ctx context.Context, dir string, cmd *exec.Cmd) (err e
 	}
 	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
 	cmd.Stdin = c.a.in
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(stdout, c.a.out), io.MultiWriter(stderr, c.a.err)
+	out, errOut := &keeper{file: stdout, show: c.a.out}, &keeper{file: stderr, show: c.a.err}
+	cmd.Stdout, cmd.Stderr = out, errOut
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	// An interrupt reaches the command too; it decides how to end.
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
-	return cmd.Wait()
+	err = cmd.Wait()
+	if fileErr := errors.Join(out.fileErr, errOut.fileErr); fileErr != nil {
+		return fmt.Errorf("the command ended, and its output could not be kept: %w", fileErr)
+	}
+	c.sayHidden(errors.Join(out.showErr, errOut.showErr))
+	return err
+}
+
+// keeper writes to the file that is recorded and shows it. The command is not
+// to hang or to be cut short because either fails.
+type keeper struct {
+	file, show       io.Writer
+	fileErr, showErr error
+}
+
+// Write implements [io.Writer] and never fails.
+func (k *keeper) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if k.fileErr == nil {
+		_, k.fileErr = k.file.Write(b)
+	}
+	if k.showErr == nil {
+		_, k.showErr = k.show.Write(b)
+	}
+	return len(b), nil
+}
+
+// sayHidden says that our own output failed meanwhile.
+func (c *capture) sayHidden(err error) {
+	if err != nil {
+		c.a.talk("graven: from some point on the output was recorded and not shown: %v", err)
+	}
 }
 
 // commit records the outcome as one transaction.

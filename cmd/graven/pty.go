@@ -103,9 +103,7 @@ func (c *capture) onTerminal(ctx context.Context, dir string, cmd *exec.Cmd, run
 	keep(out, master, ended)
 	_ = wake.Close()
 	helpers.Wait()
-	if out.showErr != nil {
-		c.a.talk("graven: from some point on the output was recorded and not shown: %v", out.showErr)
-	}
+	c.sayHidden(out.showErr)
 	if out.fileErr != nil {
 		return fmt.Errorf("the command ended, and its output could not be kept: %w", out.fileErr)
 	}
@@ -186,29 +184,13 @@ func forwardSignals(ctx context.Context, signals <-chan os.Signal, ended <-chan 
 	}
 }
 
-// keeper writes to the file that is recorded and shows it. The command is not
-// to hang or to be cut short because either fails.
-type keeper struct {
-	file, show       io.Writer
-	fileErr, showErr error
-}
-
-func (k *keeper) add(b []byte) {
-	if len(b) > 0 && k.fileErr == nil {
-		_, k.fileErr = k.file.Write(b)
-	}
-	if len(b) > 0 && k.showErr == nil {
-		_, k.showErr = k.show.Write(b)
-	}
-}
-
 // keep reads the master until the command has ended and its terminal holds no
 // more.
 func keep(out *keeper, master *os.File, ended <-chan struct{}) {
 	buf := make([]byte, 32<<10)
 	for running := true; running; {
 		n, err := master.Read(buf)
-		out.add(buf[:n])
+		_, _ = out.Write(buf[:n])
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -234,7 +216,7 @@ func keep(out *keeper, master *os.File, ended <-chan struct{}) {
 		n, err := master.Read(buf)
 		wait -= time.Since(began)
 		left -= n
-		out.add(buf[:n])
+		_, _ = out.Write(buf[:n])
 		if err != nil {
 			return
 		}
