@@ -2,6 +2,7 @@ package graven_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"graven/internal/fsx/osfs"
 	"graven/local"
 	"graven/proof"
+	"graven/record"
 )
 
 // The benchmarks of the main job, with the limits of the machine beside them:
@@ -88,34 +90,66 @@ func BenchmarkRawSHA256(b *testing.B) {
 // BenchmarkCommit commits one put of 256 bytes under a key of 32 a time.
 func BenchmarkCommit(b *testing.B) {
 	for _, committers := range []int{1, 16, 64, 256} {
-		b.Run(fmt.Sprint(committers), func(b *testing.B) {
-			v := benchVault(b)
-			var next atomic.Uint64
-			var failed atomic.Pointer[error]
-			var wg sync.WaitGroup
-			b.ResetTimer()
-			for range committers {
-				wg.Go(func() {
-					value := make([]byte, 256)
-					for n := next.Add(1); n <= uint64(b.N); n = next.Add(1) {
-						copy(value, benchKey(n))
-						tx := &graven.Tx{}
-						tx.Put(benchKey(n), graven.Bytes(append([]byte(nil), value...)), graven.PutOptions{})
-						if _, err := v.Commit(context.Background(), tx); err != nil {
-							failed.Store(&err)
-							return
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.StopTimer()
-			if err := failed.Load(); err != nil {
-				b.Fatal(*err)
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
-		})
+		benchCommit(b, fmt.Sprint(committers), committers, nil)
 	}
+}
+
+// BenchmarkSignedCommit is the same with a signature of each request, by 64
+// committers who sign and whose signatures the vault checks.
+func BenchmarkSignedCommit(b *testing.B) {
+	const committers = 64
+	benchCommit(b, "none", committers, nil)
+	for name, typ := range map[string]byte{"ed25519": proof.TypeEd25519, "ml-dsa-44": proof.TypeMLDSA44} {
+		pair, err := proof.GenerateKey("bench", typ, rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		signer, err := proof.NewMessageSigner(pair.SKey)
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchCommit(b, name, committers, signer)
+	}
+}
+
+func benchCommit(b *testing.B, name string, committers int, signer *proof.MessageSigner) {
+	b.Run(name, func(b *testing.B) {
+		v := benchVault(b)
+		if signer != nil {
+			doc, number := v.Policy()
+			doc.Actors = []record.PolicyActor{{Actor: "bench", Keys: []string{signer.VKey()}}}
+			if _, err := v.SetPolicy(context.Background(), doc, number); err != nil {
+				b.Fatal(err)
+			}
+		}
+		var next atomic.Uint64
+		var failed atomic.Pointer[error]
+		var wg sync.WaitGroup
+		b.ResetTimer()
+		for range committers {
+			wg.Go(func() {
+				value := make([]byte, 256)
+				for n := next.Add(1); n <= uint64(b.N); n = next.Add(1) {
+					copy(value, benchKey(n))
+					tx := &graven.Tx{}
+					if signer != nil {
+						tx.Actor, tx.Sign = "bench", signer.SignRequest
+					}
+					tx.Put(benchKey(n), graven.Bytes(append([]byte(nil), value...)), graven.PutOptions{})
+					if _, err := v.Commit(context.Background(), tx); err != nil {
+						failed.Store(&err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		b.StopTimer()
+		if err := failed.Load(); err != nil {
+			b.Fatal(*err)
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+	})
 }
 
 // BenchmarkRead reads, proves and verifies in a vault of 100,000 keys.

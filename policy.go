@@ -16,11 +16,12 @@ import (
 // policy is a policy document from where it is in force. It never changes.
 type policy struct {
 	record.Policy
-	text   []byte      // the document
-	number uint64      // 0: that of genesis
-	seq    uint64      // its record; it is in force for the records behind it
-	leaf   merkle.Hash // leaf hash of that record
-	lacks  string      // why this program cannot apply it; empty if it can
+	keys   map[string]proof.VKey // those of all actors, by their text
+	text   []byte                // the document
+	number uint64                // 0: that of genesis
+	seq    uint64                // its record; it is in force for the records behind it
+	leaf   merkle.Hash           // leaf hash of that record
+	lacks  string                // why this program cannot apply it; empty if it can
 }
 
 // maxPolicy bounds a document in bytes: some two thousand actors with a key of each
@@ -65,26 +66,32 @@ func (v *Vault) encodePolicy(doc record.Policy, after uint64) (*request, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: policy: %w", ErrInvalid, err)
 	}
-	next := &policy{Policy: *own, text: text, number: after + 1}
 	if len(text) > maxPolicy {
 		return nil, &LimitError{Field: "policy", Value: uint64(len(text)), Limit: maxPolicy}
 	}
-	if err := next.usable(); err != nil {
-		return nil, err
+	next := &policy{Policy: *own, text: text, number: after + 1}
+	if err := next.parseKeys(); err != nil {
+		return nil, fmt.Errorf("%w: policy: %w", ErrInvalid, err)
 	}
 	return &request{policy: next, bytes: len(text), claimed: make(chan struct{}, 1), done: make(chan requestDone, 1)}, nil
 }
 
-// usable refuses keys that the record format lets pass and nobody can verify with.
-func (p *policy) usable() error {
+// parseKeys reads the actors' keys. Its error is of the first that the record format
+// lets pass and nobody can verify with; the others are there all the same.
+func (p *policy) parseKeys() (err error) {
+	p.keys = map[string]proof.VKey{}
 	for i := range p.Actors {
-		for _, key := range p.Actors[i].Keys {
-			if _, err := proof.ParseVKey(key); err != nil {
-				return fmt.Errorf("%w: policy: actor %q: %w", ErrInvalid, p.Actors[i].Actor, err)
+		for _, text := range p.Actors[i].Keys {
+			key, bad := proof.ParseVKey(text)
+			if bad != nil && err == nil {
+				err = fmt.Errorf("actor %q: %w", p.Actors[i].Actor, bad)
+			}
+			if bad == nil {
+				p.keys[text] = key
 			}
 		}
 	}
-	return nil
+	return err
 }
 
 // sequencePolicy gives a new policy its place. Nothing of one that is refused is
@@ -187,6 +194,7 @@ func (v *Vault) readPolicy(id record.ID, p *policy) (*policy, error) {
 		return nil, fmt.Errorf("%w: policy %v: %w", ErrDamaged, id, err)
 	}
 	p.Policy = *doc
+	_ = p.parseKeys() // who has a key that is none cannot sign with it
 	for _, f := range doc.Features {
 		if !slices.Contains(knownFeatures, f) {
 			v.lack(fmt.Sprintf("its ledger uses %s, which this program does not know", f))
@@ -250,11 +258,11 @@ func (p *policy) allows(vault record.VaultID, actor, class string, req record.ID
 		if record.KeyIDOf(text) != sig.Key {
 			continue
 		}
-		key, err := proof.ParseVKey(text)
-		if err == nil {
-			err = key.VerifyMessage(record.SigMessage(vault, req), *sig)
+		key, usable := p.keys[text]
+		if !usable {
+			return fmt.Errorf("%w: actor %q: nobody can verify with the key %s of the policy", ErrDenied, actor, sig.Key)
 		}
-		if err != nil {
+		if err := key.VerifyMessage(record.SigMessage(vault, req), *sig); err != nil {
 			return fmt.Errorf("%w: actor %q: %w", ErrDenied, actor, err)
 		}
 		return nil

@@ -3,6 +3,8 @@ package graven
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -125,6 +127,7 @@ func TestPolicyChanges(t *testing.T) {
 		"class log":      {func(p *record.Policy) { p.Classes = []string{"log", "main"} }, ErrInvalid},
 		"not sorted":     {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b"}, {Actor: "a"}} }, ErrInvalid},
 		"no key":         {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b", Keys: []string{"alice"}}} }, ErrInvalid},
+		"a weak key":     {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b", Keys: []string{weakKey()}}} }, ErrInvalid},
 		"too many": {func(p *record.Policy) {
 			for i := range maxPolicy / 256 {
 				p.Actors = append(p.Actors, record.PolicyActor{Actor: fmt.Sprintf("%0256d", i)})
@@ -174,6 +177,40 @@ func TestPolicyChanges(t *testing.T) {
 	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
 		t.Errorf("check finds %v", r.Findings)
 	}
+}
+
+// weakKey is an Ed25519 key under which anybody can sign: a point of order 4.
+func weakKey() string {
+	public := make([]byte, 33)
+	public[0] = proof.TypeEd25519
+	sum := sha256.Sum256(append([]byte("weak\n"), public...))
+	return fmt.Sprintf("weak+%x+%s", sum[:4], base64.StdEncoding.EncodeToString(public))
+}
+
+// TestWeakKeySignsNothing puts a weak key into force past the checks, as an
+// authority of another program might: nobody can write with it.
+func TestWeakKeySignsNothing(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	doc, _ := s.vault.Policy()
+	doc.Actors = []record.PolicyActor{{Actor: "b", Keys: []string{weakKey()}}}
+	text, err := doc.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.document(1, string(text), true)
+	s.close()
+	s.reopen()
+	tx := put("k", "v")
+	tx.Actor, tx.Sign = "b", func(record.VaultID, record.ID) (record.Sig, error) {
+		sig := make([]byte, 64) // under this key good for some messages
+		sig[0] = 1
+		return record.Sig{Key: record.KeyIDOf(weakKey()), Sig: sig}, nil
+	}
+	if _, err := commitGroup(s.vault, tx); !errors.Is(err, ErrDenied) {
+		t.Errorf("a weak key signs: %v", err)
+	}
+	s.close()
 }
 
 // TestRefusedPolicyIsForgotten refuses the group of a policy before its first byte.

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -43,12 +44,11 @@ type PolicyActor struct {
 // Keys returns the keys of an actor; known is false for one that the policy does
 // not name.
 func (y *Policy) Keys(actor string) (keys []string, known bool) {
-	for i := range y.Actors {
-		if y.Actors[i].Actor == actor {
-			return y.Actors[i].Keys, true
-		}
+	i, known := slices.BinarySearchFunc(y.Actors, actor, func(a PolicyActor, name string) int { return strings.Compare(a.Actor, name) })
+	if !known {
+		return nil, false
 	}
-	return nil, false
+	return y.Actors[i].Keys, true
 }
 
 // Version is the version of the document that says this.
