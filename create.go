@@ -148,7 +148,7 @@ func (s *Store) fill(dir fsx.Dir, g *record.Genesis, keys proof.Keys, authority,
 	if err != nil {
 		return err
 	}
-	if note, err = cosigner.Cosign(note, uint64(at.Unix())); err != nil {
+	if note, err = cosigner.Cosign(note, cosignTime(at)); err != nil {
 		return err
 	}
 	if err := dir.Replace("checkpoint", note); err != nil {

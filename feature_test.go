@@ -144,6 +144,30 @@ func TestLackingFeatureReadsOnly(t *testing.T) {
 	}
 }
 
+// TestClockBefore1970 lets a clock that was never set run a vault.
+func TestClockBefore1970(t *testing.T) {
+	mem := fsx.NewMem()
+	host := scriptHost(mem, 1)
+	host.Now = func() time.Time { return time.Date(1969, 7, 20, 20, 17, 40, 0, time.UTC) }
+	store, err := Create(context.Background(), host, CreateOptions{genesis: small}, scriptOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := store.Vault(context.Background(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := commitGroup(v, put("a", "1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(v.settle(), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Errorf("check finds %v", r.Findings)
+	}
+}
+
 // TestTimeStandsStillAndGoesBack turns the clock while a vault lives: times
 // never go back, nothing else depends on them.
 func TestTimeStandsStillAndGoesBack(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"graven/proof"
 	"graven/record"
@@ -132,6 +133,11 @@ func parseVKey(text string) (proof.VKey, error) {
 	}
 	return k, err
 }
+
+// cosignTime is the time of a cosignature in POSIX seconds: that of the commit, so
+// that whoever publishes the same commit again publishes the same bytes. It does not
+// begin before 1970, as a clock that was never set may.
+func cosignTime(commit time.Time) uint64 { return uint64(max(0, commit.Unix())) }
 
 // splitNote parts a published checkpoint into what the log's key alone has signed
 // and the whole, nil if nobody else has.

@@ -61,7 +61,7 @@ func (w *View) Cosigned() (*View, error) {
 	}
 	if c.both == nil {
 		var err error
-		if c.both, err = w.vault.cosigner.Cosign(w.note, uint64(w.at.Unix())); err != nil {
+		if c.both, err = w.vault.cosigner.Cosign(w.note, cosignTime(w.at)); err != nil {
 			return nil, err
 		}
 	}
