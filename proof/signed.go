@@ -110,22 +110,12 @@ func (v *Verifier) verifySigned(file []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := r.checkpoint
-	if seq >= c.Size {
-		return nil, fmt.Errorf("%w: record %d, but the checkpoint covers %d records", ErrProof, seq, c.Size)
-	}
-	root, _, err := merkle.MultiRoot([]uint64{0, seq}, c.Size, []merkle.Hash{merkle.LeafHash(p.Genesis), merkle.LeafHash(p.Record)}, p.Path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: records 0 and %d: %w", ErrProof, seq, err)
-	}
-	if root != c.Root {
-		return nil, fmt.Errorf("%w: records 0 and %d are not in the log with root %s at size %d", ErrProof, seq, c.Root, c.Size)
-	}
-	claim, err := p.prove(seq, c)
-	if err != nil {
+	if _, err := (recordSet{0: p.Genesis, seq: p.Record}).prove(p.Path, r.checkpoint); err != nil {
 		return nil, err
 	}
-	r.claim = claim
+	if r.claim, err = p.prove(seq, r.checkpoint); err != nil {
+		return nil, err
+	}
 	return &r, nil
 }
 

@@ -70,21 +70,10 @@ func (v *vault) signedProof(seq uint64, ops [][]byte) SignedProof {
 	v.t.Helper()
 	p := SignedProof{Genesis: v.lines[0], Record: v.lines[seq], Ops: ops, Checkpoint: v.checkpointAt(v.size())}
 	var err error
-	if p.Path, err = merkle.MultiProof([]uint64{0, seq}, v.size(), naiveTree(v.leaves)); err != nil {
+	if p.Path, err = merkle.MultiProof([]uint64{0, seq}, v.size(), leafReader(v.leaves)); err != nil {
 		v.t.Fatal(err)
 	}
 	return p
-}
-
-// naiveTree reads the nodes of a tree from its leaves.
-type naiveTree []merkle.Hash
-
-func (n naiveTree) ReadHashes(ids []merkle.NodeID) ([]merkle.Hash, error) {
-	out := make([]merkle.Hash, len(ids))
-	for i, id := range ids {
-		out[i] = merkle.RootOf(n[id.Index<<id.Level : (id.Index+1)<<id.Level])
-	}
-	return out, nil
 }
 
 // signedSamples are proofs of signed transactions, by name, and the key of each.
