@@ -33,8 +33,6 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrFuture: a position that the vault has not reached.
 	ErrFuture = errors.New("position is in the future")
-	// ErrPast: the question can only be answered for the newest state.
-	ErrPast = errors.New("only the newest state can be asked this")
 	// ErrDamaged: bytes on disk are not the bytes that the ledger names.
 	ErrDamaged = errors.New("damaged")
 

@@ -295,21 +295,22 @@ func (s *script) proofSamples(whole func(string, []byte, func([]byte) ([]byte, e
 		return file
 	}
 	for name, file := range map[string][]byte{
-		"proof record":             prove(w.ProveRecord(1)),
-		"proof present":            prove(w.ProveKey([]byte("decisions/17"))),
-		"proof absent":             prove(w.ProveKey([]byte("decisions/18"))),
-		"proof absent, deleted":    prove(w.ProveKey([]byte("w/3"))),
-		"proof list":               prove(w.ProveList(Query{Prefix: []byte("w/")})),
-		"proof list, in the past":  prove(past.ProveList(Query{Prefix: []byte("w/"), Limit: 2, Reverse: true})),
-		"proof list, compact":      prove(w.ProveList(Query{Prefix: []byte("w/"), Compact: true})),
-		"proof count, at a time":   prove(then.ProveCount(Query{Prefix: []byte("w/")})),
-		"proof past, at a time":    prove(then.ProveKey([]byte("decisions/17"))),
-		"proof count":              prove(w.ProveCount(Query{Prefix: []byte("w/")})),
-		"proof history":            prove(w.ProveHistory([]byte("decisions/17"))),
-		"proof past":               prove(past.ProveKey([]byte("w/3"))),
-		"proof consistency":        prove(w.ProveConsistency(4)),
-		"proof op":                 prove(w.ProveOp(broad, 2)),
-		"proof signed transaction": prove(w.ProveSigned(narrow)),
+		"proof record":               prove(w.ProveRecord(1)),
+		"proof present":              prove(w.ProveKey([]byte("decisions/17"))),
+		"proof absent":               prove(w.ProveKey([]byte("decisions/18"))),
+		"proof absent, deleted":      prove(w.ProveKey([]byte("w/3"))),
+		"proof list":                 prove(w.ProveList(Query{Prefix: []byte("w/")})),
+		"proof list, in the past":    prove(past.ProveList(Query{Prefix: []byte("w/"), Limit: 2, Reverse: true})),
+		"proof list, compact":        prove(w.ProveList(Query{Prefix: []byte("w/"), Compact: true})),
+		"proof count, at a time":     prove(then.ProveCount(Query{Prefix: []byte("w/")})),
+		"proof past, at a time":      prove(then.ProveKey([]byte("decisions/17"))),
+		"proof count":                prove(w.ProveCount(Query{Prefix: []byte("w/")})),
+		"proof history":              prove(w.ProveHistory([]byte("decisions/17"))),
+		"proof history, in the past": prove(past.ProveHistory([]byte("w/3"))),
+		"proof past":                 prove(past.ProveKey([]byte("w/3"))),
+		"proof consistency":          prove(w.ProveConsistency(4)),
+		"proof op":                   prove(w.ProveOp(broad, 2)),
+		"proof signed transaction":   prove(w.ProveSigned(narrow)),
 	} {
 		// A verifier encodes what it parsed and compares.
 		whole(name, file, func(b []byte) ([]byte, error) {

@@ -16,10 +16,7 @@ import (
 // position, or at the time that the view was asked for.
 func (w *View) ProveKey(key []byte) ([]byte, error) {
 	if !w.newest {
-		if w.pos == 0 {
-			return nil, fmt.Errorf("key %s at seq 0: %w: before record 1 there is no key", keyText(key), ErrNotFound)
-		}
-		return w.proveChain(key, w.pos)
+		return w.provePast(key, false)
 	}
 	p, err := w.keyProof(key)
 	if err != nil {

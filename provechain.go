@@ -10,23 +10,31 @@ import (
 )
 
 // ProveHistory makes the proof of all versions of a key, deletions too, up to the
-// newest of the view, which must be the newest there is.
+// newest of the view.
 func (w *View) ProveHistory(key []byte) ([]byte, error) {
-	if !w.newest {
-		return nil, fmt.Errorf("history of key %s at seq %d: %w (size %d); a history holds all that came before", keyText(key), w.pos, ErrPast, w.head.Size)
+	if w.newest {
+		return w.proveChain(key, 0, true)
 	}
-	return w.proveChain(key, 0)
+	return w.provePast(key, true)
 }
 
-// proveChain makes the proof of a key's history, or of its newest version at a
-// position above 0, or at the time that the view was asked for, from what the
-// newest state says of it.
-func (w *View) proveChain(key []byte, at uint64) ([]byte, error) {
+// provePast makes a proof of a key as it was in an older view.
+func (w *View) provePast(key []byte, whole bool) ([]byte, error) {
+	if w.pos == 0 {
+		return nil, fmt.Errorf("key %s at seq 0: %w: before record 1 there is no key", keyText(key), ErrNotFound)
+	}
+	return w.proveChain(key, w.pos, whole)
+}
+
+// proveChain makes the proof of a key's history if whole is true, or else of its
+// newest version; up to a position above 0 or the time that the view was asked for;
+// from what the newest state says of it.
+func (w *View) proveChain(key []byte, at uint64, whole bool) ([]byte, error) {
 	k, err := w.keyProof(key)
 	if err != nil {
 		return nil, err
 	}
-	p := proof.ChainProof{Space: k.Space, Key: k.Key, At: at, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
+	p := proof.ChainProof{Space: k.Space, Key: k.Key, At: at, Whole: whole, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
 	if !w.asked.IsZero() {
 		p.At, p.Time = 0, w.asked
 		if p.Around, err = w.around(); err != nil {
@@ -34,7 +42,7 @@ func (w *View) proveChain(key []byte, at uint64) ([]byte, error) {
 		}
 	}
 	seqs := []uint64{w.head.Size - 1}
-	for _, ver := range w.wayBack(userKey(key), at) {
+	for _, ver := range w.wayBack(userKey(key), at, whole) {
 		e, err := w.evidence(ver.Seq, uint64(ver.Op))
 		if err != nil {
 			return nil, err
@@ -48,9 +56,9 @@ func (w *View) proveChain(key []byte, at uint64) ([]byte, error) {
 	return p.Encode()
 }
 
-// wayBack are the older versions that a proof shows, from the newest on: all of
-// them, or those on the way to a position.
-func (w *View) wayBack(stored []byte, at uint64) (older []index.Version) {
+// wayBack are the older versions that a proof shows, from the newest on: those on
+// the way to a position above 0, and if whole is true all behind it.
+func (w *View) wayBack(stored []byte, at uint64, whole bool) (older []index.Version) {
 	table := w.vault.index
 	v, ok := table.At(stored, w.head.Size-1)
 	if !ok {
@@ -59,9 +67,9 @@ func (w *View) wayBack(stored []byte, at uint64) (older []index.Version) {
 	if first, ok := table.Number(stored, 1); !ok || at > 0 && first.Seq > at {
 		return nil // there was none yet
 	}
-	for at == 0 && v.N > 1 || at > 0 && v.Seq > at {
+	for behind := at > 0 && v.Seq > at; behind || whole && v.N > 1; behind = at > 0 && v.Seq > at {
 		n := v.N - 1
-		if at > 0 && v.Skip > at {
+		if behind && v.Skip > at {
 			n = record.J(v.N)
 		}
 		v, _ = table.Number(stored, n) // what links to it was checked when it was made

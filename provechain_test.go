@@ -63,38 +63,55 @@ func TestProveChains(t *testing.T) {
 				t.Fatalf("%s: proven %+v, the view has %+v, %v", name, got.Version, want, err)
 			}
 		}
-		file, err := now.ProveHistory([]byte(key))
-		if err != nil {
-			t.Fatalf("%s: %v", key, err)
-		}
-		res, err := ver.Verify(file)
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", key, err, file)
-		}
-		versions := res.Claim().(proof.History).Versions
-		i := 0
-		for e, err := range now.History([]byte(key)) {
-			if errors.Is(err, ErrNotFound) {
-				break
+		for pos := uint64(1); pos < now.Size(); pos += step {
+			at, err := now.At(min(pos, now.Size()-1))
+			if err != nil {
+				t.Fatal(err)
 			}
-			if err != nil || i == len(versions) || versions[i].Seq != e.Seq || versions[i].N != e.N || versions[i].Live != e.Live || versions[i].Value != e.Value {
-				t.Fatalf("%s: version %d: %+v, wanted %+v, %v", key, i, versions, e, err)
-			}
-			i++
+			historyIsProven(t, ver, at, key)
 		}
-		if i != len(versions) {
-			t.Errorf("%s: %d versions, wanted %d", key, len(versions), i)
-		}
+		historyIsProven(t, ver, now, key)
 	}
 	if found < proofs/4 {
 		t.Errorf("only %d of %d proofs are of a value", found, proofs)
 	}
-	past, err := now.At(9)
+	genesis, err := now.At(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := past.ProveHistory([]byte("k3")); !errors.Is(err, ErrPast) {
-		t.Errorf("a history in the past: %v", err)
+	if _, err := genesis.ProveHistory([]byte("k3")); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a history before there was a key: %v", err)
+	}
+}
+
+// historyIsProven proves the history of a key up to a view, and holds it against
+// what the view says.
+func historyIsProven(t *testing.T, ver *proof.Verifier, w *View, key string) {
+	t.Helper()
+	file, err := w.ProveHistory([]byte(key))
+	if err != nil {
+		t.Fatalf("%s at %d: %v", key, w.Seq(), err)
+	}
+	res, err := ver.Verify(file)
+	if err != nil {
+		t.Fatalf("%s at %d: %v\n%s", key, w.Seq(), err, file)
+	}
+	c, ok := res.Claim().(proof.History)
+	if !ok || (c.At != w.Seq()) != w.newest || string(c.Key) != key {
+		t.Fatalf("%s at %d: %+v", key, w.Seq(), res.Claim())
+	}
+	i := 0
+	for e, err := range w.History([]byte(key)) {
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if v := c.Versions; err != nil || i == len(v) || v[i].Seq != e.Seq || v[i].N != e.N || v[i].Live != e.Live || v[i].Value != e.Value {
+			t.Fatalf("%s at %d: version %d: %+v, wanted %+v, %v", key, w.Seq(), i, v, e, err)
+		}
+		i++
+	}
+	if i != len(c.Versions) {
+		t.Errorf("%s at %d: %d versions, wanted %d", key, w.Seq(), len(c.Versions), i)
 	}
 }
 

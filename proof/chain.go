@@ -16,7 +16,8 @@ import (
 //
 //	graven-proof 1
 //	claim history|past
-//	subject {"key":"…"}            and "at":S or "time":"…" of a claim about the past
+//	subject {"key":"…"}            and "at":S or "time":"…" of a claim about the past,
+//	                               which a history may be
 //	op …  leaf …  path …  space …  the key in the newest state, as in a key proof
 //	commit {"v":1,"kind":"commit",…}
 //	then {"v":…}  after {"v":…}    only about a time: see Around
@@ -29,8 +30,8 @@ import (
 //	<checkpoint>
 //
 // The newest op says in prev and skip which records hold older versions, their ops
-// say it again. A history goes along prev to version 1. The way to position S
-// goes along skip while that stays above S, else along prev, until it is not.
+// say it again. The way to position S goes along skip while that stays above S, else
+// along prev, until it is not. A history goes on from there along prev to version 1.
 
 // ChainProof is the content of such a proof. The slices are the maker's own;
 // Encode only reads them.
@@ -41,6 +42,8 @@ type ChainProof struct {
 	Key   []byte
 	At    uint64
 	Time  time.Time
+	// Whole: the claim is a history also where it is about the past.
+	Whole bool
 	// Op and State are as in a KeyProof.
 	Op    []byte
 	State state.Proof
@@ -74,9 +77,9 @@ const (
 // Encode returns the proof file. It fails with ErrInvalid if op, leaf and subject
 // do not fit together; whether the hashes lead to the root is the Verifier's to say.
 func (p ChainProof) Encode() ([]byte, error) {
-	claim, subject := claimHistory, record.FormatSubject(p.Space, p.Key)
-	if p.At > 0 || !p.Time.IsZero() {
-		claim, subject = claimPast, record.FormatSubjectAt(p.Space, p.Key, record.Moment{At: p.At, Time: p.Time})
+	claim, subject := claimHistory, record.FormatSubjectAt(p.Space, p.Key, record.Moment{At: p.At, Time: p.Time})
+	if !p.isHistory() {
+		claim = claimPast
 	}
 	switch {
 	case p.At > 0 && !p.Time.IsZero():
@@ -135,15 +138,13 @@ func parseChainProof(file []byte) (p ChainProof, err error) {
 	if !ok {
 		return p, r.fail("behind it: wanted `subject {…}`")
 	}
-	if claim == claimPast {
-		var m record.Moment
-		p.Space, p.Key, m, err = record.ParseSubjectAt(string(text))
-		p.At, p.Time = m.At, m.Time
-	} else {
-		p.Space, p.Key, err = record.ParseSubject(string(text))
-	}
-	if err != nil {
+	var m record.Moment
+	if p.Space, p.Key, m, err = record.ParseSubjectAt(string(text)); err != nil {
 		return p, r.fail("subject: %s", err)
+	}
+	p.At, p.Time, p.Whole = m.At, m.Time, claim == claimHistory
+	if m == (record.Moment{}) && claim == claimPast {
+		return p, r.fail("subject %s, wanted `at` or `time` in it", clip(text))
 	}
 	key := p.key()
 	if err := key.parseState(&r); err != nil {
@@ -343,14 +344,11 @@ func (p *ChainProof) prove(newest Claim, versions []Version) (Claim, error) {
 	case Absent:
 		now = Version{Seq: c.Seq, N: c.N, Op: c.Op}
 	}
-	if now.N == 0 || p.At > 0 && (now.Seq <= p.At || p.State.Leaf.Created > p.At) {
+	if now.N == 0 || p.At > 0 && p.State.Leaf.Created > p.At { // never, or not yet
 		if len(versions) > 0 {
 			return nil, fmt.Errorf("%w: %d older versions, wanted none", ErrProof, len(versions))
 		}
-		if p.At > 0 && now.N > 0 && now.Seq > p.At {
-			now = Version{} // it was created later
-		}
-		return p.claim(now, nil), nil
+		return p.claim(Version{}, nil), nil
 	}
 	all := []Version{now}
 	for _, v := range versions {
@@ -376,9 +374,13 @@ func (p *ChainProof) prove(newest Claim, versions []Version) (Claim, error) {
 	return p.claim(all[len(all)-1], all), nil
 }
 
+// isHistory reports whether the claim is about all versions up to its moment.
+func (p *ChainProof) isHistory() bool { return p.Whole || p.At == 0 && p.Time.IsZero() }
+
 // step says which version comes next on the way; ok is false at its end.
 func (p *ChainProof) step(v *Version) (seq, n uint64, ok bool, err error) {
-	if p.At == 0 && v.N == 1 || p.At > 0 && v.Seq <= p.At {
+	behind := p.At > 0 && v.Seq > p.At // the way has not reached the position
+	if !behind && (!p.isHistory() || v.N == 1) {
 		return 0, 0, false, nil
 	}
 	op, err := record.ParseOp(v.Op)
@@ -388,18 +390,21 @@ func (p *ChainProof) step(v *Version) (seq, n uint64, ok bool, err error) {
 	if op.Prev == 0 || op.Prev >= v.Seq {
 		return 0, 0, false, fmt.Errorf("%w %d: version %d, after record %d was asked for, has no older one", ErrDamaged, v.Seq, v.N, p.At)
 	}
-	if p.At > 0 && op.Skip > p.At {
+	if behind && op.Skip > p.At {
 		return op.Skip, record.J(v.N), true, nil
 	}
 	return op.Prev, v.N - 1, true, nil
 }
 
-// claim is what the way shows: its last version, or all.
+// claim is what the way shows: its last version, or all that came by its moment.
 func (p *ChainProof) claim(last Version, all []Version) Claim {
-	if p.At > 0 {
+	if !p.isHistory() {
 		return Past{Space: p.Space, Key: p.Key, At: p.At, Time: p.Time, Version: last}
 	}
-	return History{Space: p.Space, Key: p.Key, Versions: all}
+	for p.At > 0 && len(all) > 0 && all[0].Seq > p.At {
+		all = all[1:]
+	}
+	return History{Space: p.Space, Key: p.Key, At: p.At, Time: p.Time, Versions: all}
 }
 
 // versionOf is a version as its op line tells of it.

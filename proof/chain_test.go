@@ -21,20 +21,31 @@ func (v *vault) chainProof(space byte, key string, at uint64) ChainProof {
 // chainProofAt is that of its past at a time, unless the time is zero.
 func (v *vault) chainProofAt(space byte, key string, at uint64, t time.Time) ChainProof {
 	v.t.Helper()
+	return v.chain(space, key, at, t, at == 0 && t.IsZero())
+}
+
+// chain is a proof of the key's history, if whole is true, or of its newest version,
+// up to a position, a time, or now.
+func (v *vault) chain(space byte, key string, at uint64, t time.Time, whole bool) ChainProof {
+	v.t.Helper()
 	k := v.key(space, key)
-	p := ChainProof{Space: space, Key: []byte(key), At: at, Time: t, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
+	p := ChainProof{Space: space, Key: []byte(key), At: at, Time: t, Whole: whole, Op: k.Op, State: k.State, Commit: k.Commit, Checkpoint: k.Checkpoint}
 	at = v.position(at, t)
 	have := v.ops[string(space)+key]
-	for i := len(have) - 1; i > 0 || at > 0 && i == 0; {
-		if at > 0 && (have[i].seq <= at || have[0].seq > at) {
-			break // it is reached, or there was none yet
+	for i := len(have) - 1; i >= 0; {
+		if at > 0 && have[0].seq > at {
+			break // there was none yet
+		}
+		behind := at > 0 && have[i].seq > at
+		if !behind && (!whole || i == 0) {
+			break
 		}
 		op, err := record.ParseOp(have[i].line)
 		if err != nil {
 			v.t.Fatal(err)
 		}
 		next := op.Prev
-		if at > 0 && op.Skip > at {
+		if behind && op.Skip > at {
 			next = op.Skip
 		}
 		for have[i].seq != next {
@@ -70,6 +81,12 @@ func chainTruth(v *vault, res *Result) error {
 		return same(c.Version, v.versionAt(string(c.Space)+string(c.Key), c.At+1))
 	case History:
 		have := v.ops[string(c.Space)+string(c.Key)]
+		if !c.Time.IsZero() && c.At != v.newestAt(c.Time) {
+			return fmt.Errorf("%s: at %d, wanted %d", res.Subject(), c.At, v.newestAt(c.Time))
+		}
+		for c.At > 0 && len(have) > 0 && have[len(have)-1].seq > c.At {
+			have = have[:len(have)-1]
+		}
 		if len(have) != len(c.Versions) {
 			return fmt.Errorf("%s: %d versions, wanted %d", res.Subject(), len(c.Versions), len(have))
 		}
@@ -214,6 +231,15 @@ func TestLongHistory(t *testing.T) {
 		}
 		most, longest = max(most, len(p.Older)), max(longest, len(file))
 	}
+	for _, at := range []uint64{3, v.size() / 3, v.size() - 2} {
+		res, err := ver.Verify(mustEncode(t, v.chain('k', "long", at, time.Time{}, true)))
+		if err == nil {
+			err = chainTruth(v, res)
+		}
+		if err != nil {
+			t.Fatalf("the history up to %d: %v", at, err)
+		}
+	}
 	t.Logf("%d versions: at most %d older ones on the way to any, %d bytes", n, most, longest)
 	if limit := 3 * bits.Len(uint(n)); most > limit { // of jump pointers in skew-binary order
 		t.Errorf("%d steps, wanted at most %d", most, limit)
@@ -227,8 +253,15 @@ func TestChainProofsCannotLie(t *testing.T) {
 	ver := v.verifier()
 	tail := v.size()
 	for name, p := range map[string]ChainProof{
-		"history":         v.chainProof('k', "colours/03", 0),
-		"history, none":   v.chainProof('k', "absent", 0),
+		"history":       v.chainProof('k', "colours/03", 0),
+		"history, none": v.chainProof('k', "absent", 0),
+
+		"history, past":            v.chain('k', "long", tail-14, time.Time{}, true),
+		"history, past, of now":    v.chain('k', "long", tail-2, time.Time{}, true),
+		"history, past, too early": v.chain('k', "long", 4, time.Time{}, true),
+		"history, past, none":      v.chain('k', "absent", 9, time.Time{}, true),
+		"history, a time":          v.chain('k', "long", 0, v.clock(tail-14).Add(time.Second/2), true),
+
 		"past":            v.chainProof('k', "long", tail-14),
 		"past, of now":    v.chainProof('k', "long", tail-2),
 		"past, too early": v.chainProof('k', "long", 4),
@@ -253,8 +286,12 @@ func TestChainProofsCannotLie(t *testing.T) {
 func TestShortenedChains(t *testing.T) {
 	v := longVault(t, 30)
 	ver := v.verifier()
-	for _, at := range []uint64{0, v.size() - 30, v.size() - 8} {
-		good := v.chainProof('k', "long", at)
+	for _, c := range []struct {
+		at    uint64
+		whole bool
+	}{{0, true}, {v.size() - 30, false}, {v.size() - 8, false}, {v.size() - 30, true}, {v.size() - 8, true}} {
+		at := c.at
+		good := v.chain('k', "long", at, time.Time{}, c.whole)
 		for i := range good.Older {
 			p := good
 			p.Older = slices.Delete(slices.Clone(good.Older), i, i+1)

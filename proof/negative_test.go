@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"graven/merkle"
 	"graven/record"
@@ -65,6 +66,7 @@ func everyKind(t *testing.T) (kinds []kind) {
 		add("list: "+name, v, ranges[name])
 	}
 	add("history", v, mustEncode(t, v.chainProof('k', "colours/03", 0)))
+	add("history, in the past", v, mustEncode(t, v.chain('k', "colours/03", 17, time.Time{}, true)))
 	add("past", v, mustEncode(t, v.chainProof('k', "colours/03", 15)))
 	add("past, at a time", v, mustEncode(t, v.chainProofAt('k', "colours/03", 0, v.clock(15))))
 	add("consistency", v, v.consistencyProof(9, v.size()).Encode())

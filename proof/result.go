@@ -125,10 +125,13 @@ type Version struct {
 // History: these are the versions of a key, the newest first, down to version 1;
 // none if it never had one. That each was written by its record is proven. That
 // there was no other between two of them is what the ops say in prev, which a
-// replay checks.
+// replay checks. If At is above 0, they are those that there were after record At,
+// and Time is as in Past.
 type History struct {
 	Space    byte
 	Key      []byte
+	At       uint64
+	Time     time.Time
 	Versions []Version
 }
 
@@ -215,7 +218,7 @@ func (r *Result) Subject() string {
 	case Consistent:
 		return consistencySubject(c.Size)
 	case History:
-		return "history:" + record.FormatSubject(c.Space, c.Key)
+		return "history:" + record.FormatSubjectAt(c.Space, c.Key, record.Moment{At: c.At, Time: c.Time})
 	case Past:
 		return "past:" + record.FormatSubjectAt(c.Space, c.Key, record.Moment{At: c.At, Time: c.Time})
 	}
@@ -335,6 +338,9 @@ func (r *Result) Describe() []string {
 		say("The first %d records of the log %q have root %s. Compare it with the checkpoint of that size that you have.", claim.Size, c.Origin, claim.Root)
 	case History:
 		say("These are all versions of key %q in the log %q, the newest first: %d.", keySubject(claim.Space, claim.Key), c.Origin, len(claim.Versions))
+		if claim.At > 0 {
+			say("They are those that there were after record %d.", claim.At)
+		}
 		for _, v := range claim.Versions {
 			say("%s", v.describe())
 		}
@@ -377,6 +383,8 @@ func (r *Result) moment() (at uint64, t time.Time) {
 		return c.At, c.Subject.Time
 	case Counted:
 		return c.At, c.Subject.Time
+	case History:
+		return c.At, c.Time
 	case Past:
 		return c.At, c.Time
 	}

@@ -22,7 +22,8 @@ func ParseSubject(s string) (space byte, key []byte, err error) {
 	return space, key, err
 }
 
-// FormatSubjectAt is FormatSubject of a key as it was at a moment.
+// FormatSubjectAt is FormatSubject of a key as it was at a moment; of the zero
+// Moment it is the same.
 //
 //	{"key":"…","at":17}   {"key":"…","time":"2026-01-02T03:04:05.000000006Z"}
 func FormatSubjectAt(space byte, key []byte, m Moment) string {
@@ -48,9 +49,7 @@ func parseSubject(s string, withMoment bool) (space byte, key []byte, m Moment, 
 		p.fail(p.i, names.text+" or "+names.base64)
 	}
 	if withMoment {
-		if m = p.moment(); m.At == 0 && m.Time.IsZero() {
-			p.fail(p.i, atField+" and a number above 0, or "+timeField+" and a time")
-		}
+		m = p.moment()
 	}
 	p.lit("}")
 	if p.end() == nil {

@@ -71,8 +71,11 @@ func (a *app) proveCommand() *cobra.Command {
 			if o.limit < 0 {
 				return usage("--limit %d: wanted at least 0", o.limit)
 			}
-			if o.at != "" && (f.Changed("record") || f.Changed("history") || f.Changed("consistency")) {
-				return usage("--at goes with KEY, --list and --count")
+			if o.at != "" && f.Changed("record") {
+				return usage("--at goes with KEY, --list, --count and --history; a record is what it is at any time")
+			}
+			if o.at != "" && f.Changed("consistency") {
+				return usage("--at goes with KEY, --list, --count and --history; to hold two older checkpoints against each other, prove the size of each against now")
 			}
 			return a.withView(cmd.Context(), o.at, func(w *graven.View) error { return a.prove(cmd, w, argv, o) })
 		},
