@@ -26,6 +26,14 @@ func (w *View) Value(e Entry) (*Value, error) {
 	return w.vault.value(e.Value, e.Size, e.Chunks)
 }
 
+// ValueOf opens the value that an op carries, of a put or an append.
+func (w *View) ValueOf(op *record.Op) (*Value, error) {
+	if !op.HasValue() {
+		return nil, fmt.Errorf("op %s: %w: it carries no value", op.Kind, ErrNotFound)
+	}
+	return w.vault.value(op.Value, op.Size, op.Chunks)
+}
+
 func (v *Vault) value(id record.ID, size uint64, chunks *record.ID) (*Value, error) {
 	if chunks != nil {
 		c, err := v.blocks.OpenValue(*chunks, id, size)

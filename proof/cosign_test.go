@@ -220,6 +220,9 @@ func TestCosigners(t *testing.T) {
 		if err := res.CheckCosigners(w1.VKey, w2.VKey); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		if err := res.CheckCosigners(v.keys.Log.VKey); !errors.Is(err, ErrSignature) {
+			t.Errorf("the log's own key passes for a cosigner's: %v", err)
+		}
 		if err := res.CheckCosigners(w3.VKey); !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: an unknown cosigner: %v", name, err)
 		}

@@ -242,11 +242,18 @@ func keySubject(space byte, key []byte) string {
 }
 
 // CheckCosigners returns an error that wraps ErrSignature unless each of these
-// keys, which the verifier was made with, has signed the checkpoint.
+// keys, which the verifier was made with, has cosigned the checkpoint. A log's key
+// never has: its signature is that of the log.
 func (r *Result) CheckCosigners(vkeys ...string) error {
 	for _, text := range vkeys {
-		if !slices.ContainsFunc(r.signers, func(k VKey) bool { return k.String() == text }) {
-			return fmt.Errorf("%w: none of %s", ErrSignature, clip([]byte(text)))
+		k, err := ParseVKey(text)
+		switch {
+		case err != nil:
+			return err
+		case k.typ == TypeEd25519:
+			return fmt.Errorf("%w: %s is a log's key, wanted a cosigner's (type %d or %d)", ErrSignature, k.KeyName(), TypeCosignEd25519, TypeMLDSA44)
+		case !slices.ContainsFunc(r.signers, k.equal):
+			return fmt.Errorf("%w: the checkpoint bears no cosignature of %s", ErrSignature, k.KeyName())
 		}
 	}
 	return nil
@@ -254,35 +261,87 @@ func (r *Result) CheckCosigners(vkeys ...string) error {
 
 // CheckSubject returns an error that wraps ErrSubject unless the proof is about
 // want, as Subject writes it. A proof that somebody else chose may be valid and
-// about something else.
+// about something else. A proof of the newest state is also one of the state after
+// its last record, so whoever asked for that position may say so.
 func (r *Result) CheckSubject(want string) error {
-	if have := r.Subject(); have != want {
+	if have := r.Subject(); have != want && r.subjectAtEnd() != want {
 		return fmt.Errorf("%w: the proof is about %q, wanted %q", ErrSubject, have, want)
 	}
 	return nil
 }
 
+// subjectAtEnd is the subject of a claim about now as one of the last record that
+// the checkpoint covers; empty for any other claim.
+func (r *Result) subjectAtEnd() string {
+	end := record.Moment{At: r.checkpoint.Size - 1}
+	switch c := r.claim.(type) {
+	case Present:
+		return "past:" + record.FormatSubjectAt(c.Space, c.Key, end)
+	case Absent:
+		return "past:" + record.FormatSubjectAt(c.Space, c.Key, end)
+	case History:
+		if c.At == 0 {
+			return "history:" + record.FormatSubjectAt(c.Space, c.Key, end)
+		}
+	case Listed:
+		if s := c.Subject; c.At == 0 {
+			s.At = end.At
+			return "list:" + s.Format()
+		}
+	case Counted:
+		if s := c.Subject; c.At == 0 {
+			s.At = end.At
+			return "count:" + s.Format()
+		}
+	}
+	return ""
+}
+
+// provenValue is the one value that the claim is about, if it is about one.
+func (r *Result) provenValue() (id record.ID, size uint64, ok bool) {
+	switch c := r.claim.(type) {
+	case Present:
+		return c.Value, c.Size, true
+	case Past:
+		return c.Version.Value, c.Version.Size, c.Version.Live
+	case OpProven:
+		return c.Op.Value, c.Op.Size, c.Op.HasValue()
+	case RecordProven:
+		tx, isTx := c.Record.Body.(*record.Tx)
+		for i := 0; isTx && i < len(tx.Ops); i++ {
+			if op := &tx.Ops[i]; op.HasValue() {
+				if ok {
+					return record.ID{}, 0, false // of several nobody knows which is meant
+				}
+				id, size, ok = op.Value, op.Size, true
+			}
+		}
+	}
+	return id, size, ok
+}
+
 // CheckValue reads from value to its end and returns nil if the bytes are those of
 // the proven value: equal SHA-256 and size. It stops reading one byte behind the
-// proven size. Errors wrap ErrValue, or are those of value. A proof that is not of
-// a present key has no value.
+// proven size. Errors wrap ErrValue, or are those of value. Claims about one value
+// are those of a present key, of a key in the past, of an op, and of a record whose
+// transaction holds one value and says so itself.
 func (r *Result) CheckValue(value io.Reader) error {
-	c, ok := r.claim.(Present)
+	id, size, ok := r.provenValue()
 	if !ok {
-		return fmt.Errorf("%w: the proof about %q is not of a value", ErrValue, r.Subject())
+		return fmt.Errorf("%w: the proof about %q is not of one value", ErrValue, r.Subject())
 	}
 	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(value, int64(c.Size)+1))
+	n, err := io.Copy(h, io.LimitReader(value, int64(size)+1))
 	switch {
 	case err != nil:
 		return fmt.Errorf("proof: read the value of %q: %w", r.Subject(), err)
-	case uint64(n) > c.Size:
-		return fmt.Errorf("%w of %q: more than %d bytes, wanted %d", ErrValue, r.Subject(), c.Size, c.Size)
-	case uint64(n) < c.Size:
-		return fmt.Errorf("%w of %q: %d bytes, wanted %d", ErrValue, r.Subject(), n, c.Size)
+	case uint64(n) > size:
+		return fmt.Errorf("%w of %q: more than %d bytes, wanted %d", ErrValue, r.Subject(), size, size)
+	case uint64(n) < size:
+		return fmt.Errorf("%w of %q: %d bytes, wanted %d", ErrValue, r.Subject(), n, size)
 	}
-	if have := record.ID(h.Sum(nil)); have != c.Value {
-		return fmt.Errorf("%w of %q: %s, wanted %s", ErrValue, r.Subject(), have, c.Value)
+	if have := record.ID(h.Sum(nil)); have != id {
+		return fmt.Errorf("%w of %q: %s, wanted %s", ErrValue, r.Subject(), have, id)
 	}
 	return nil
 }

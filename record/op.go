@@ -135,5 +135,8 @@ func (o *Op) AppendRequest(dst []byte) ([]byte, error) {
 // WritesKey reports whether ops of the kind make a version of a key.
 func (k OpKind) WritesKey() bool { return k == OpPut || k == OpDelete }
 
+// HasValue reports whether the op carries a value.
+func (o *Op) HasValue() bool { return o.Kind.holds() }
+
 // holds reports whether ops of the kind carry a value.
 func (k OpKind) holds() bool { return k == OpPut || k == OpAppend }

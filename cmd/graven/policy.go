@@ -158,7 +158,7 @@ func (a *app) amend(ctx context.Context, doc *record.Policy, c policyChange) err
 		if at < 0 {
 			return usage("--key %q: wanted NAME=VKEY or NAME=@FILE", pair)
 		}
-		key, err := a.readVKey(ctx, pair[at+1:])
+		key, err := a.readVKey(ctx, pair[at+1:], proof.TypeEd25519, proof.TypeMLDSA44)
 		if err != nil {
 			return err
 		}

@@ -34,14 +34,17 @@ func (a *app) trusted(ctx context.Context, o verifyOptions) (t trust, err error)
 		t.verifier = proof.NewPolicyVerifier(t.policy)
 		return t, nil
 	}
-	vkey, err := a.readVKey(ctx, o.vkey)
+	vkey, err := a.readVKey(ctx, o.vkey, proof.TypeEd25519)
 	if err != nil {
 		return t, err
 	}
 	if o.cosigner != "" {
-		cosigner, err := a.readVKey(ctx, o.cosigner)
+		cosigner, err := a.readVKey(ctx, o.cosigner, proof.TypeCosignEd25519, proof.TypeMLDSA44)
 		if err != nil {
 			return t, err
+		}
+		if k, err := proof.ParseVKey(cosigner); err == nil && k.Type() == proof.TypeEd25519 {
+			return t, usage("--cosigner %s: it is a log's key; wanted a cosigner's, the second that graven key prints", k.KeyName())
 		}
 		t.cosigner = append(t.cosigner, cosigner)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 type proveOptions struct {
 	record, list, count  string
 	history, consistency string
+	from, to             string
 	op                   string
 	at                   string
 	limit                int
@@ -62,6 +64,9 @@ func (a *app) proveCommand() *cobra.Command {
 			if (o.limit != 0 || o.reverse) && !f.Changed("list") {
 				return usage("--limit and --reverse go with --list")
 			}
+			if (o.from != "" || o.to != "") && !f.Changed("list") && !f.Changed("count") {
+				return usage("--from and --to go with --list and --count")
+			}
 			if o.compact && !f.Changed("list") {
 				return usage("--compact goes with --list")
 			}
@@ -94,6 +99,7 @@ func (a *app) proveCommand() *cobra.Command {
 	f.BoolVar(&o.compact, "compact", false, "leave runs of deleted keys out of the list's file")
 	f.BoolVar(&o.cosigned, "cosigned", false, "with the ML-DSA-44 cosignature of the vault's second key (3.3 KB more)")
 	atFlag(cmd, &o.at)
+	rangeFlags(cmd, &o.from, &o.to)
 	return cmd
 }
 
@@ -108,7 +114,9 @@ func (a *app) prove(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 	if err != nil {
 		return err
 	}
-	if o.at != "" && !allDigits(o.at) && w.Seq() == w.Size()-1 {
+	if atEnd := o.at != "" && w.Seq() == w.Size()-1; atEnd && allDigits(o.at) {
+		a.talk("Record %d is the newest: the proof is about now, size %d.", w.Seq(), w.Size())
+	} else if atEnd {
 		a.talk("No record is of a time after %s: the proof is about now, size %d, and not about that time.", oneLine(o.at), w.Size())
 	}
 	if o.out != "" {
@@ -154,17 +162,18 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 		}
 		return w.ProveOp(n, number)
 	case f.Changed("list"):
-		prefix, err := parsePrefix(o.list)
+		q, err := rangeQuery(o.list, o.from, o.to)
 		if err != nil {
 			return nil, err
 		}
-		return w.ProveList(graven.Query{Prefix: prefix, Limit: o.limit, Reverse: o.reverse, Compact: o.compact})
+		q.Limit, q.Reverse, q.Compact = o.limit, o.reverse, o.compact
+		return w.ProveList(q)
 	case f.Changed("count"):
-		prefix, err := parsePrefix(o.count)
+		q, err := rangeQuery(o.count, o.from, o.to)
 		if err != nil {
 			return nil, err
 		}
-		return w.ProveCount(graven.Query{Prefix: prefix})
+		return w.ProveCount(q)
 	case f.Changed("history"):
 		key, err := parseKey(o.history)
 		if err != nil {
@@ -459,8 +468,9 @@ func subjectText(s string) string {
 	return keyPrefix + base64.StdEncoding.EncodeToString([]byte(s))
 }
 
-// readVKey takes a key as it is, or the first line with anything on it of @FILE.
-func (a *app) readVKey(ctx context.Context, s string) (string, error) {
+// readVKey takes a key as it is, or from @FILE: the first line with a key of one of
+// the types, so that it may be what graven key prints, or else the first line.
+func (a *app) readVKey(ctx context.Context, s string, types ...byte) (string, error) {
 	name, isFile := strings.CutPrefix(s, "@")
 	if !isFile {
 		return s, nil
@@ -474,12 +484,20 @@ func (a *app) readVKey(ctx context.Context, s string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	first := ""
 	for line := range strings.Lines(string(b)) {
-		if line = strings.TrimSpace(line); line != "" {
+		line = strings.TrimSpace(line)
+		if k, err := proof.ParseVKey(line); err == nil && slices.Contains(types, k.Type()) {
 			return line, nil
 		}
+		if first == "" {
+			first = line
+		}
 	}
-	return "", usage("%s holds no key", name)
+	if first == "" {
+		return "", usage("%s holds no key", name)
+	}
+	return first, nil
 }
 
 // readProof reads a proof file, as much of it as can be one.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -237,15 +238,23 @@ func (a *app) deleteCommand() *cobra.Command {
 }
 
 func (a *app) getCommand() *cobra.Command {
-	var at, out string
+	var at, out, seq, number string
 	cmd := &cobra.Command{
-		Use:   "get KEY [--at AT] [--out FILE]",
+		Use:   "get KEY [--at AT] | --record SEQ [--op N]  [--out FILE]",
 		Short: "Write a key's value, now or as it was, to standard output or a file",
-		Long: "Write a key's value. Every byte is hashed again before it is written: damaged bytes never come out, and the\n" +
-			"command then exits with 1. --out leaves a whole file or none; standard output may hold the part before the damage.",
-		Example: "  graven get notes/today\n  graven get notes/today --at 2d --out notes.txt",
-		Args:    args(cobra.ExactArgs(1)),
+		Long: "Write a key's value, or with --record one that a transaction carries, as that of an append, which has no key;\n" +
+			"--op says which, counted from 0, if there are several. Every byte is hashed again before it is written: damaged\n" +
+			"bytes never come out, and the command then exits with 1. --out leaves a whole file or none; standard output may\n" +
+			"hold the part before the damage.",
+		Example: "  graven get notes/today\n  graven get notes/today --at 2d --out notes.txt\n  graven get --record 17",
+		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
+			if (len(argv) == 1) == (seq != "") || seq == "" && number != "" || seq != "" && at != "" {
+				return usage("wanted KEY, or --record SEQ [--op N] without --at")
+			}
+			if seq != "" {
+				return a.getOp(cmd.Context(), seq, number, out)
+			}
 			key, err := parseKey(argv[0])
 			if err != nil {
 				return err
@@ -265,7 +274,54 @@ func (a *app) getCommand() *cobra.Command {
 	}
 	atFlag(cmd, &at)
 	cmd.Flags().StringVar(&out, "out", "", "write to this file instead")
+	cmd.Flags().StringVar(&seq, "record", "", "write the value that the transaction in this record carries")
+	cmd.Flags().StringVar(&number, "op", "", "of this op of the record, counted from 0")
 	return cmd
+}
+
+// getOp writes the value of an op; without a number of the one that carries any.
+func (a *app) getOp(ctx context.Context, record, number, out string) error {
+	seq, err := parseSeq(record)
+	if err != nil {
+		return err
+	}
+	wanted := -1
+	if number != "" {
+		if wanted, err = strconv.Atoi(number); err != nil || wanted < 0 {
+			return usage("op %q: wanted a number from 0", number)
+		}
+	}
+	return a.withView(ctx, "", func(w *graven.View) error {
+		if err := reached(w, seq); err != nil {
+			return err
+		}
+		ops, err := w.Ops(seq)
+		if err != nil {
+			return err
+		}
+		if wanted >= len(ops) {
+			return fmt.Errorf("op %d of record %d: %w: it has %d", wanted, seq, graven.ErrNotFound, len(ops))
+		}
+		values := 0
+		for i := range ops {
+			if ops[i].HasValue() {
+				values++
+				if number == "" {
+					wanted = i
+				}
+			}
+		}
+		if number == "" && values != 1 {
+			return usage("record %d carries %d values; say which with --op N, see graven show %d", seq, values, seq)
+		}
+		op := &ops[wanted]
+		val, err := w.ValueOf(op)
+		if err != nil {
+			return fmt.Errorf("op %d of record %d: %w", wanted, seq, err)
+		}
+		e := graven.Entry{Key: op.Key, Seq: seq, N: op.N, Live: true, Value: op.Value, Size: op.Size, Type: op.Type}
+		return a.value(ctx, w, e, val, out)
+	})
 }
 
 // value writes a value to a file or to standard output. As JSON it is the entry,
@@ -336,24 +392,44 @@ func describe(w *graven.View, e graven.Entry) (listed, error) {
 	return listed{Key: formatKey(e.Key), Seq: e.Seq, N: e.N, Time: formatTime(f.Time), ID: e.Value.String(), Size: e.Size, Type: e.Type}, nil
 }
 
+// rangeFlags are the bounds of a list or a count.
+func rangeFlags(cmd *cobra.Command, from, to *string) {
+	cmd.Flags().StringVar(from, "from", "", "only keys from this one on")
+	cmd.Flags().StringVar(to, "to", "", "only keys before this one")
+}
+
+// rangeQuery is the query for keys between bounds that begin with a prefix; each
+// may be missing.
+func rangeQuery(prefix, from, to string) (q graven.Query, err error) {
+	var errs [3]error
+	q.Prefix, errs[0] = parsePrefix(prefix)
+	q.From, errs[1] = parsePrefix(from)
+	q.To, errs[2] = parsePrefix(to)
+	return q, errors.Join(errs[:]...)
+}
+
 func (a *app) listCommand() *cobra.Command {
-	var at string
+	var at, from, to string
 	var limit int
 	var reverse, long bool
 	cmd := &cobra.Command{
-		Use:   "list [PREFIX] [--at AT] [--limit N] [--reverse]",
+		Use:   "list [PREFIX] [--from KEY] [--to KEY] [--at AT] [--limit N] [--reverse] [--long]",
 		Short: "List keys in byte order",
-		Long: "List the keys that begin with PREFIX, in byte order, one a line. With --long each line is the seq of the key's\n" +
+		Long: "List the keys that begin with PREFIX, in byte order, one a line; of them those from --from up to, and not\n" +
+			"including, --to. With --long each line is the seq of the key's\n" +
 			"newest record, its version, its size, that record's time, and the key.",
 		Example: "  graven list notes/ --long\n  graven list --at 2026-11-21 --reverse --limit 10",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
-			q := graven.Query{Limit: limit, Reverse: reverse}
+			q, err := rangeQuery("", from, to)
+			if err != nil {
+				return err
+			}
+			q.Limit, q.Reverse = limit, reverse
 			if limit < 0 {
 				return usage("limit %d: wanted at least 0", limit)
 			}
 			if len(argv) > 0 {
-				var err error
 				if q.Prefix, err = parsePrefix(argv[0]); err != nil {
 					return err
 				}
@@ -387,6 +463,7 @@ func (a *app) listCommand() *cobra.Command {
 		},
 	}
 	atFlag(cmd, &at)
+	rangeFlags(cmd, &from, &to)
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
 	cmd.Flags().BoolVar(&reverse, "reverse", false, "from the last key down")
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "with seq, version, size and time")
