@@ -1,7 +1,6 @@
 package graven
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +69,7 @@ func (r *Report) Damaged() bool {
 // signature. It lists all damage and never stops at the first. It needs no open
 // vault, and works on one that refuses to open; if no other process holds the
 // store and the vault opens, it recovers first and mends tiles and the copies of
-// documents, which are derived.
+// documents, which are derived. What that made again is among the findings, mended.
 func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report, error) {
 	s.mu.Lock()
 	closed, alone := s.closed, s.lock != nil
@@ -99,6 +98,7 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 func (c *checker) lookOnly(alone bool) {
 	mark, clean := readClean(c.dir) // before the checkpoint, which a writer may replace
 	c.readCheckpoint()
+	c.formerTiles, c.tilesTo = c.namesBelow("tile"), c.head.Size // behind it: tiles are written before what covers them
 	if clean && alone {
 		c.mark = &mark
 		return
@@ -130,10 +130,11 @@ func (c *checker) note(format string, args ...any) {
 // openFirst lets an open bring everything into the files, and notes what it did.
 // It reports false if this process may not write here, which is no damage.
 func (c *checker) openFirst(s *Store, name string) bool {
-	// The open publishes a checkpoint anew if it cannot be read; that it could
-	// not is damage all the same.
-	if _, _, err := (&Vault{dir: c.dir}).readCheckpoint(); errors.Is(err, ErrDamaged) {
-		c.find("checkpoint", -1, "%v", err)
+	s.mu.Lock()
+	isOpen := s.vaults[name] != nil
+	s.mu.Unlock()
+	if !isOpen {
+		c.lookBefore()
 	}
 	v, err := s.Vault(c.ctx, name)
 	if err == nil {
@@ -154,6 +155,9 @@ func (c *checker) openFirst(s *Store, name string) bool {
 		c.find("", -1, "the vault does not open: %v", err)
 	} else if v.walLost {
 		c.find("wal", -1, "%s", v.readOnly)
+	}
+	if err == nil && c.live != nil {
+		c.sayRemade()
 	}
 	c.readCheckpoint()
 	if err == nil && c.headErr == nil {
@@ -182,6 +186,10 @@ type checker struct {
 	blocks   []record.Block // of all block records
 	broken   uint64         // the first record that is not what was committed; noLimit if none
 	total    int64          // bytes that a check reads, about
+
+	former      map[string]formerFile // derived files as they were before the open that came first
+	formerTiles []string              // the files below tile/, as they were then; nil: nobody has looked
+	tilesTo     uint64                // the size whose tiles were written then
 }
 
 // commitAt is a commit line's place and claim.
@@ -220,27 +228,6 @@ func (c *checker) read(n int64) error {
 		c.opts.Progress(c.report.Bytes, max(c.total, c.report.Bytes))
 	}
 	return c.ctx.Err()
-}
-
-// derived compares a derived file with what it must be, and with Rebuild, or if
-// always, makes it again where the log is whole and the vault can be written.
-func (c *checker) derived(name string, want []byte, always bool) {
-	got, err := c.dir.ReadFile(name, int64(len(want))+1)
-	if err == nil && bytes.Equal(got, want) {
-		return
-	}
-	f := Finding{File: name, Offset: -1, What: "it is not what follows from log and blocks"}
-	if err != nil {
-		f.What = err.Error()
-	}
-	if c.live != nil && c.broken == noLimit && (always || c.opts.Rebuild) {
-		if err := c.dir.Replace(name, want); err != nil {
-			f.What += "; it could not be made again: " + err.Error()
-		} else {
-			f.Mended = true
-		}
-	}
-	c.report.Findings = append(c.report.Findings, f)
 }
 
 func (c *checker) run() error {

@@ -1,7 +1,6 @@
 package graven
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"errors"
@@ -18,7 +17,6 @@ import (
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
-	"graven/rescue"
 	"graven/state"
 )
 
@@ -57,6 +55,7 @@ func (c *checker) checkTiles() error {
 	if err != nil {
 		c.find("tile", -1, "%v", err)
 	}
+	c.checkLostTiles()
 	return c.ctx.Err()
 }
 
@@ -308,23 +307,6 @@ func (c *checker) checkDocuments(v *Vault, whole bool) {
 		}
 		return s.VKey(), nil
 	})
-}
-
-// checkRescue looks whether the vault can still be read without the program. An
-// older or newer program writes other texts, so another is no damage.
-func (c *checker) checkRescue() error {
-	readme, script := rescue.Files()
-	c.checkText("README.txt", readme)
-	c.checkText("rescue.sh", script)
-	return nil
-}
-
-func (c *checker) checkText(name string, want []byte) {
-	if got, err := c.dir.ReadFile(name, 1<<20); err != nil {
-		c.find(name, -1, "%v", err)
-	} else if !bytes.Equal(got, want) {
-		c.note("%s is not what this version of the program writes; do not run a script that nobody knows", name)
-	}
 }
 
 // checkSigner looks at a signing key, if it is here: copies for readers go without.

@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -203,5 +204,40 @@ func TestCheckBesideUnpublishedTiles(t *testing.T) {
 			t.Errorf("%s: %v", when, r.Findings)
 		}
 		mem.Kill()
+	}
+}
+
+// TestCheckSaysWhatTheOpenMadeAgain: of all that an open puts right, and once.
+func TestCheckSaysWhatTheOpenMadeAgain(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	if _, err := s.setPolicy(func(p *record.Policy) { p.Classes = append(p.Classes, "other") }); err != nil {
+		t.Fatal(err)
+	}
+	s.group(put("a", "1"))
+	s.close()
+	for _, name := range []string{policyFile, logPub, cosignerPub, "checkpoint"} {
+		for what, spoil := range map[string]func(d fsx.Disk){
+			"missing": func(d fsx.Disk) {
+				if err := d.Remove("vaults/main/" + name); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"junk": func(d fsx.Disk) { overwrite(t, d, "vaults/main/"+name, 3, []byte("\n\n")) },
+		} {
+			disk := mem.Clone()
+			spoil(disk)
+			checkAll(t, fsx.ReadOnly(disk.Clone()), true)
+			r := checkAll(t, disk, false)
+			if len(r.Findings) != 1 || r.Findings[0].File != name || !r.Findings[0].Mended {
+				t.Errorf("%s is %s: check finds %v", name, what, r.Findings)
+			}
+			if !bytes.Equal(readAll(disk, "vaults/main/"+name), readAll(mem, "vaults/main/"+name)) {
+				t.Errorf("%s is %s: it is not what it was", name, what)
+			}
+			if r := checkAll(t, disk, false); len(r.Findings) > 0 {
+				t.Errorf("%s was %s: the next check finds %v", name, what, r.Findings)
+			}
+		}
 	}
 }

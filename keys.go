@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"graven/internal/fsx"
 	"graven/proof"
 	"graven/record"
 )
@@ -50,20 +51,43 @@ func (v *Vault) loadDocuments() error {
 	return err
 }
 
-// writePublicKeys makes the key files again that are missing.
+// writePublicKeys makes the key files again that are missing or hold no key: they
+// stand in the authority. Another key than that is left for a check to name.
 func (v *Vault) writePublicKeys() error {
 	for i, name := range []string{logPub, cosignerPub} {
-		if there, err := v.dir.Exists(name); err != nil || there || i >= len(v.vkeys) {
-			if err != nil {
-				return err
-			}
-			continue
+		if i >= len(v.vkeys) {
+			break
 		}
-		if err := v.dir.PublishBytes(name, []byte(v.vkeys[i]+"\n")); err != nil {
+		text, err := readVKey(v.dir, name)
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, proof.ErrFormat), errors.Is(err, proof.ErrUnknownVersion):
+			v.note("%v; it was made again from the authority, the damaged one is in meta/host/cut", err)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		if err := v.replaceDerived(name, []byte(text), []byte(v.vkeys[i]+"\n")); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readVKey reads the file of a verifier key. Its text is returned also if it is none.
+func readVKey(dir fsx.Dir, name string) (string, error) {
+	b, err := dir.ReadFile(name, 8192)
+	if errors.Is(err, fsx.ErrTooLarge) {
+		return "", fmt.Errorf("%s: %w verifier key: more than 8192 bytes", name, proof.ErrFormat)
+	}
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSuffix(string(b), "\n")
+	if _, err := parseVKey(text); err != nil {
+		return string(b), fmt.Errorf("%s: %w", name, err)
+	}
+	return text, nil
 }
 
 // loadPublicKeys takes the keys from their files, where the authority cannot be read.

@@ -53,8 +53,8 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 // holds the store and the vault was not closed cleanly, it is opened once for
 // writing, which recovers it, and closed.
 func (s *Store) recoverFirst(ctx context.Context, name string, dir fsx.Dir) error {
-	keyThere, err := dir.Exists(logPub)
-	if n, clean := readClean(dir); clean && checkpointSize(dir) == n && keyThere && err == nil {
+	_, err := readVKey(dir, logPub)
+	if n, clean := readClean(dir); clean && checkpointSize(dir) == n && err == nil {
 		return nil
 	}
 	if err := s.lock.Close(); err != nil {
@@ -411,26 +411,21 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 
 // readCheckpoint opens the published checkpoint with the log's public key.
 func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
-	b, err := v.dir.ReadFile(logPub, 4096)
-	if errors.Is(err, fs.ErrNotExist) {
-		return proof.Checkpoint{}, nil, fmt.Errorf("%w: %s is missing; a command that writes makes it again", ErrDamaged, logPub)
-	}
-	if err != nil {
+	key, err := readVKey(v.dir, logPub)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return proof.Checkpoint{}, nil, fmt.Errorf("%w: %s is missing; a command that writes makes it again, as graven rebuild does", ErrDamaged, logPub)
+	case errors.Is(err, proof.ErrFormat), errors.Is(err, proof.ErrUnknownVersion):
+		return proof.Checkpoint{}, nil, fmt.Errorf("%w: %w; a command that writes makes it again, as graven rebuild does", ErrDamaged, err)
+	case err != nil:
 		return proof.Checkpoint{}, nil, err
 	}
-	keys := []string{strings.TrimSuffix(string(b), "\n")}
-	if b, err := v.dir.ReadFile(cosignerPub, 8192); err == nil {
-		// A damaged copy of the second key keeps nobody from reading.
-		if text := strings.TrimSuffix(string(b), "\n"); isVKey(text) {
-			keys = append(keys, text)
-		}
+	keys := []string{key}
+	// A damaged copy of the second key keeps nobody from reading.
+	if key, err = readVKey(v.dir, cosignerPub); err == nil {
+		keys = append(keys, key)
 	}
 	return v.readCheckpointBy(keys...)
-}
-
-func isVKey(text string) bool {
-	_, err := parseVKey(text)
-	return err == nil
 }
 
 // readCheckpointBy opens the published checkpoint with the log's key. If the
@@ -443,28 +438,38 @@ func (v *Vault) readCheckpointBy(vkeys ...string) (proof.Checkpoint, []byte, err
 	if err != nil {
 		return proof.Checkpoint{}, nil, err
 	}
+	head, err := openNote(note, vkeys...)
+	return head, note, err
+}
+
+// openNote verifies a checkpoint with the log's key and maybe the cosigner's.
+func openNote(note []byte, vkeys ...string) (head proof.Checkpoint, err error) {
 	keys := make([]proof.VKey, len(vkeys))
 	for i, name := range []string{logPub, cosignerPub}[:len(vkeys)] {
 		if keys[i], err = parseVKey(vkeys[i]); err != nil {
-			return proof.Checkpoint{}, nil, fmt.Errorf("%s: %w", name, err)
+			return proof.Checkpoint{}, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	head, err := proof.OpenCheckpoint(note, keys...)
-	if err != nil {
-		return proof.Checkpoint{}, note, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
+	if head, err = proof.OpenCheckpoint(note, keys...); err != nil {
+		return proof.Checkpoint{}, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
 	}
-	return head, note, nil
+	return head, nil
+}
+
+// ownKeys are the verifier keys of the signing keys that are here.
+func (v *Vault) ownKeys() []string {
+	keys := []string{v.signer.VKey()}
+	if v.cosigner != nil {
+		keys = append(keys, v.cosigner.VKey())
+	}
+	return keys
 }
 
 // coverPublished refuses a vault that lost what it once published: going on
 // would sign a second history. A checkpoint that is missing is only a slow
 // start; it is published again.
 func (v *Vault) coverPublished(s *scanner) error {
-	keys := []string{v.signer.VKey()}
-	if v.cosigner != nil {
-		keys = append(keys, v.cosigner.VKey())
-	}
-	head, note, err := v.readCheckpointBy(keys...)
+	head, note, err := v.readCheckpointBy(v.ownKeys()...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -63,8 +63,8 @@ func VaultRules() Rules {
 		{"wal/*", Discard},
 		{"blocks/open/*", Discard},
 		// What goes with it.
-		{"README.txt", Publish},
-		{"rescue.sh", Publish},
+		{"README.txt", Publish | Replace}, // they stand in the program
+		{"rescue.sh", Publish | Replace},
 		{"checkpoint", Replace},
 		{"log/current", Replace},
 		{"meta/authority/*", Replace},

@@ -33,8 +33,8 @@ func TestMatch(t *testing.T) {
 func TestVaultRules(t *testing.T) {
 	rules := VaultRules()
 	for name, verbs := range map[string]Verb{
-		"README.txt":                                 Publish,
-		"rescue.sh":                                  Publish,
+		"README.txt":                                 Publish | Replace,
+		"rescue.sh":                                  Publish | Replace,
 		"log/log-0000000000000000.jsonl":             Append,
 		"log/current":                                Replace,
 		"blocks/open/main-00000000.blk":              Append | Source | Discard,

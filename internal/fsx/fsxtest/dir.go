@@ -329,7 +329,6 @@ func testRulesKept(t *testing.T, disk fsx.Disk, d fsx.Dir) {
 		"blocks/sealed/ab/cd.blk":        "publish stream all linkto",
 		"blocks/healed/ab/cd":            "publish stream all linkto",
 		"meta/keys/k":                    "publish stream all linkto",
-		"README.txt":                     "publish stream all linkto",
 		"other/f":                        "",
 		"lock":                           "",
 	} {

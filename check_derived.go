@@ -1,0 +1,165 @@
+package graven
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"graven/merkle"
+	"graven/rescue"
+)
+
+// The open that comes before a check makes derived files again, as every open
+// does, without a word. Who checks wants to know: so the check looks at them
+// before, and says what has become of them.
+
+// formerFile is what was read of a file before the open.
+type formerFile struct {
+	content []byte
+	err     error
+}
+
+// maxSetAside bounds what is read of a derived file, and kept if it is replaced.
+const maxSetAside = 16 << 20
+
+// lookBefore remembers the derived files that an open may make again.
+func (c *checker) lookBefore() {
+	names := []string{"checkpoint", logPub, cosignerPub}
+	mark, clean := readClean(c.dir)
+	if clean { // a crash may honestly leave an older policy
+		names = append(names, policyFile)
+	}
+	c.former = map[string]formerFile{}
+	for _, name := range names {
+		content, err := c.dir.ReadFile(name, maxSetAside)
+		c.former[name] = formerFile{content, err}
+	}
+	c.formerTiles, c.tilesTo = c.namesBelow("tile"), max(mark, checkpointSize(c.dir))
+}
+
+// namesBelow lists the files below a folder. What cannot be read has none.
+func (c *checker) namesBelow(folder string) []string {
+	names := []string{}
+	entries, _ := c.dir.ReadDir(folder)
+	for _, e := range entries {
+		if name := folder + "/" + e.Name; e.Dir {
+			names = append(names, c.namesBelow(name)...)
+		} else {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sayRemade lists the files that the open has made again.
+func (c *checker) sayRemade() {
+	for _, name := range []string{"checkpoint", logPub, cosignerPub, policyFile} {
+		was, looked := c.former[name]
+		now, err := c.dir.ReadFile(name, maxSetAside)
+		if !looked || err != nil || was.err == nil && bytes.Equal(was.content, now) {
+			continue
+		}
+		what := "it was not what follows from log and blocks"
+		switch {
+		case errors.Is(was.err, fs.ErrNotExist):
+			what = "it was missing"
+		case was.err != nil:
+			what = was.err.Error()
+		case name == "checkpoint":
+			_, err := openNote(was.content, c.live.ownKeys()...)
+			if err == nil {
+				continue // an older one, to which the open has added
+			}
+			what = err.Error()
+		}
+		c.mended(name, what+"; it was made again")
+	}
+}
+
+// checkLostTiles says which tiles the open had to write although they had been
+// written. Where nothing was written they are missed by nobody: a reader takes
+// the hashes from the log.
+func (c *checker) checkLostTiles() {
+	if c.formerTiles == nil {
+		return
+	}
+	var lost []string
+	size := min(c.tilesTo, c.report.Size)
+	for level := uint8(0); merkle.FullTiles(level, size) > 0; level++ {
+		for n := range merkle.FullTiles(level, size) {
+			name := merkle.TileID{Level: level, Index: n}.Path()
+			if _, there := slices.BinarySearch(c.formerTiles, name); !there {
+				lost = append(lost, name)
+			}
+		}
+	}
+	switch {
+	case len(lost) == 0:
+	case c.live == nil:
+		c.note("%d tiles are missing, the first is %s; a command that writes makes them again", len(lost), lost[0])
+	case len(lost) == 1:
+		c.mended(lost[0], "it was missing; it was made again")
+	default:
+		c.mended("tile", fmt.Sprintf("%d tiles were missing, the first was %s; they were made again", len(lost), lost[0]))
+	}
+}
+
+// mended notes a derived file that was not as it should be and now is.
+func (c *checker) mended(name, what string) {
+	c.report.Findings = append(c.report.Findings, Finding{File: name, Offset: -1, What: what, Mended: true})
+}
+
+// derived compares a derived file with what it must be, and with Rebuild, or if
+// always, makes it again where the log is whole and the vault can be written.
+func (c *checker) derived(name string, want []byte, always bool) {
+	got, err := c.dir.ReadFile(name, maxSetAside)
+	if err == nil && bytes.Equal(got, want) {
+		return
+	}
+	f := Finding{File: name, Offset: -1, What: "it is not what follows from log and blocks"}
+	if errors.Is(err, fs.ErrNotExist) {
+		f.What = "it is missing"
+	} else if err != nil {
+		f.What = err.Error()
+	}
+	if c.live != nil && c.broken == noLimit && (always || c.opts.Rebuild) {
+		if err := c.live.replaceDerived(name, got, want); err != nil {
+			f.What += "; it could not be made again: " + err.Error()
+		} else {
+			f.Mended = true
+		}
+	}
+	c.report.Findings = append(c.report.Findings, f)
+}
+
+// replaceDerived makes a derived file again. What stood in its place and could be
+// read is set aside: how it came there may be worth knowing.
+func (v *Vault) replaceDerived(name string, old, text []byte) error {
+	if err := v.setAside(path.Base(name), old); err != nil {
+		return err
+	}
+	return v.dir.Replace(name, text)
+}
+
+// checkRescue looks whether the vault can still be read without the program. An
+// older or newer program writes other texts, so another is no damage; a rebuild
+// writes those of this program.
+func (c *checker) checkRescue() error {
+	readme, script := rescue.Files()
+	c.checkText("README.txt", readme)
+	c.checkText("rescue.sh", script)
+	return nil
+}
+
+func (c *checker) checkText(name string, want []byte) {
+	got, err := c.dir.ReadFile(name, maxSetAside)
+	if !c.opts.Rebuild && err == nil && !bytes.Equal(got, want) {
+		c.note("%s is not what this version of the program writes; do not run a script that nobody knows; graven rebuild writes it again", name)
+		return
+	}
+	c.derived(name, want, false)
+}
