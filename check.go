@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"graven/internal/fsx"
 	"graven/internal/journal"
@@ -218,7 +219,13 @@ func (c *checker) checkMark() error {
 }
 
 func (c *checker) find(file string, offset int64, format string, args ...any) {
-	c.report.Findings = append(c.report.Findings, Finding{File: file, Offset: offset, What: fmt.Sprintf(format, args...)})
+	c.add(Finding{File: file, Offset: offset, What: fmt.Sprintf(format, args...)})
+}
+
+// add takes a finding into the report, as one line: errors that were joined have several.
+func (c *checker) add(f Finding) {
+	f.What = strings.ReplaceAll(f.What, "\n", "; ")
+	c.report.Findings = append(c.report.Findings, f)
 }
 
 // read notes that n more bytes were read.

@@ -110,7 +110,7 @@ func (c *checker) checkLostTiles() {
 
 // mended notes a derived file that was not as it should be and now is.
 func (c *checker) mended(name, what string) {
-	c.report.Findings = append(c.report.Findings, Finding{File: name, Offset: -1, What: what, Mended: true})
+	c.add(Finding{File: name, Offset: -1, What: what, Mended: true})
 }
 
 // derived compares a derived file with what it must be, and with Rebuild, or if
@@ -133,7 +133,7 @@ func (c *checker) derived(name string, want []byte, always bool) {
 			f.Mended = true
 		}
 	}
-	c.report.Findings = append(c.report.Findings, f)
+	c.add(f)
 }
 
 // replaceDerived makes a derived file again. What stood in its place and could be

@@ -50,7 +50,7 @@ func (c *checker) checkTiles() error {
 		if f.Failed != nil {
 			what += "; it could not be mended: " + f.Failed.Error()
 		}
-		c.report.Findings = append(c.report.Findings, Finding{File: f.File, Offset: -1, What: what, Mended: f.Mended})
+		c.add(Finding{File: f.File, Offset: -1, What: what, Mended: f.Mended})
 	})
 	if err != nil {
 		c.find("tile", -1, "%v", err)
@@ -108,7 +108,7 @@ func (c *checker) checkBlocks() error {
 		return nil
 	}
 	damage := func(d *block.Damage) {
-		c.report.Findings = append(c.report.Findings, Finding{File: d.File, Offset: d.Offset, What: damageText(d)})
+		c.add(Finding{File: d.File, Offset: d.Offset, What: damageText(d)})
 	}
 	for _, rec := range c.blocks {
 		c.report.Blocks++
@@ -152,12 +152,42 @@ func (c *checker) checkBlocks() error {
 	if !c.opts.Quick {
 		v.blocks.CheckHealed(damage)
 	}
-	for _, err := range v.audit.missing {
-		c.find("", -1, "%v", err)
-	}
+	c.sayMissed(v.audit.missing)
 	artifacts, _ := v.blocks.Stats()
 	c.report.Artifacts = artifacts
 	return c.checkChunked(v)
+}
+
+// sayMissed lists the artifacts that a replay missed. Behind a frame that cannot
+// be read a block is closed to it: all that is missed for that is one damage.
+func (c *checker) sayMissed(all []missed) {
+	type behind struct {
+		artifacts, records int
+		first, last        uint64
+	}
+	frames := map[block.Damage]*behind{}
+	var order []block.Damage
+	for _, m := range all {
+		var d *block.Damage
+		if !errors.Is(m.err, block.ErrMissing) || !errors.As(m.err, &d) {
+			c.find("", -1, "%v", m.err)
+			continue
+		}
+		b := frames[*d]
+		if b == nil {
+			b = &behind{first: m.seq}
+			frames[*d] = b
+			order = append(order, *d)
+		}
+		if b.artifacts++; b.records == 0 || b.last != m.seq {
+			b.records++
+		}
+		b.last = m.seq
+	}
+	for _, d := range order {
+		b := frames[d]
+		c.find(d.File, d.Offset, "%s; %d values of %d records (%d to %d) are not found, which stood behind it; bring the file back from a copy", damageText(&d), b.artifacts, b.records, b.first, b.last)
+	}
 }
 
 // checkChunked puts chunked values together: sound chunks may still not make

@@ -86,7 +86,7 @@ func mentionAll(order *block.Order, class string, ids ...record.ID) error {
 // on past artifacts that are missing, and holds requests and conditions against
 // the log.
 type audit struct {
-	missing []error
+	missing []missed
 	chunked map[chunkedValue]uint64 // and the last record that speaks of it
 }
 
@@ -96,7 +96,13 @@ type chunkedValue struct {
 	size        uint64
 }
 
-func (a *audit) missed(err error) { a.missing = append(a.missing, err) }
+// missed is what an op of a record names and no block holds as the op says.
+type missed struct {
+	seq uint64
+	err error
+}
+
+func (a *audit) missed(seq uint64, err error) { a.missing = append(a.missing, missed{seq, err}) }
 
 // replayTx applies a transaction after holding its op lines against what the
 // ledger knows: the rules of wide transactions and chunked values, the links of
@@ -127,12 +133,12 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq 
 			// values are missed when they are read.
 			err := mentionAll(order, v.className(tx.Class), op.Value)
 			if err != nil && v.audit != nil {
-				v.audit.missed(fmt.Errorf("record %d op %d: %w", seq, i, err))
+				v.audit.missed(seq, fmt.Errorf("record %d op %d: %w", seq, i, err))
 			} else if err != nil && !v.lost {
 				return fmt.Errorf("record %d op %d: %w", seq, i, err)
 			}
 			if ref, ok := v.blocks.Lookup(v.className(tx.Class), op.Value); ok && v.audit != nil && uint64(ref.Size()) != op.Size {
-				v.audit.missed(fmt.Errorf("%w: record %d op %d: value %v has %d bytes, the op says %d", ErrDamaged, seq, i, op.Value, ref.Size(), op.Size))
+				v.audit.missed(seq, fmt.Errorf("%w: record %d op %d: value %v has %d bytes, the op says %d", ErrDamaged, seq, i, op.Value, ref.Size(), op.Size))
 			}
 		}
 		if op.Chunks != nil && v.audit != nil {
