@@ -2,6 +2,7 @@ package graven
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"graven/record"
@@ -23,8 +24,10 @@ type idemEntry struct {
 	number uint64 // of the transaction, counted from the vault's first
 }
 
-// idempotency remembers the ids of the last transactions. The committer owns it.
+// idempotency remembers the ids of the last transactions. The committer owns it;
+// others may look ids up beside it.
 type idempotency struct {
+	mu    sync.Mutex // guards what follows
 	seen  map[idemKey]idemEntry
 	order []idemKey // by rising number; the oldest first
 	count uint64    // transactions so far
@@ -36,6 +39,8 @@ func newIdempotency() *idempotency {
 
 // note counts a transaction and remembers its id.
 func (d *idempotency) note(key idemKey, seq uint64, req record.ID, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if key.id != "" {
 		d.seen[key] = idemEntry{seq: seq, req: req, time: at, number: d.count}
 		d.order = append(d.order, key)
@@ -45,6 +50,13 @@ func (d *idempotency) note(key idemKey, seq uint64, req record.ID, at time.Time)
 
 // lookup finds what an id stands for, if it is within the window.
 func (d *idempotency) lookup(key idemKey) (idemEntry, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.within(key)
+}
+
+// within is lookup for who holds mu.
+func (d *idempotency) within(key idemKey) (idemEntry, bool) {
 	e, ok := d.seen[key]
 	return e, ok && e.number+idempotencyWindow >= d.count
 }
@@ -52,8 +64,10 @@ func (d *idempotency) lookup(key idemKey) (idemEntry, bool) {
 // purge lets go of ids that left the window. It is called only for durable
 // groups, so that drop can take a refused one back exactly.
 func (d *idempotency) purge() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for len(d.order) > 0 {
-		if _, ok := d.lookup(d.order[0]); ok {
+		if _, ok := d.within(d.order[0]); ok {
 			return
 		}
 		delete(d.seen, d.order[0])
@@ -63,11 +77,20 @@ func (d *idempotency) purge() {
 
 // drop takes the newest n transactions back, with the ids among them.
 func (d *idempotency) drop(n uint64, ids []idemKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.count -= n
 	for _, key := range ids {
 		delete(d.seen, key)
 	}
 	d.order = d.order[:len(d.order)-len(ids)]
+}
+
+// Used finds the transaction for which an actor's idempotency id stands. A new
+// request with that id would be answered with its receipt, or refused.
+func (v *Vault) Used(actor, id string) (seq uint64, used bool) {
+	e, used := v.ids.lookup(idemKey{actor, id})
+	return e.seq, used && e.seq <= v.View().Seq() // one behind it is still on its way
 }
 
 // seenBefore answers a request whose id was used already: with the first

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"graven/internal/fsx"
+	"graven/record"
 )
 
 // TestOneEffect commits one request under one id from 64 goroutines at once,
@@ -107,4 +108,53 @@ func TestOneEffect(t *testing.T) {
 		t.Errorf("check finds %v", r.Findings)
 	}
 	t.Logf("%d kills, %d of %d receipts were those of a retry", kills, replayed, writers*rounds)
+}
+
+// TestAskedBefore: what Commit would refuse Admits refuses, and nothing is written.
+func TestAskedBefore(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	tx := put("a", "1")
+	tx.ID = "first"
+	if seq, used := s.vault.Used("script", "first"); used {
+		t.Errorf("the id is used before: %d", seq)
+	}
+	size := s.vault.View().Size()
+	if err := s.vault.Admits(tx); err != nil {
+		t.Error(err)
+	}
+	if got := s.vault.View().Size(); got != size {
+		t.Errorf("size %d, wanted %d", got, size)
+	}
+	r := s.group(tx)[0]
+	if _, err := s.setPolicy(func(p *record.Policy) { p.Refuse = true }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.vault.Admits(put("a", "2")); !errors.Is(err, ErrDenied) {
+		t.Errorf("a stranger: %v", err)
+	}
+	s.close()
+	o := scriptOptions()
+	for _, o.ReadOnly = range []bool{false, true} {
+		store, err := Open(context.Background(), scriptHost(mem, 2), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := store.Vault(context.Background(), "main")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seq, used := v.Used("script", "first"); !used || seq != r.Seq {
+			t.Errorf("read-only %v: %d, %v", o.ReadOnly, seq, used)
+		}
+		if _, used := v.Used("another", "first"); used {
+			t.Error("an id is another actor's")
+		}
+		if err := v.Admits(put("a", "2")); !errors.Is(err, ErrDenied) {
+			t.Errorf("read-only %v: a stranger: %v", o.ReadOnly, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

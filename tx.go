@@ -270,6 +270,20 @@ func (v *Vault) encode(tx *Tx) (*request, error) {
 	return r, nil
 }
 
+// Admits says whether the vault would take a transaction: whether it keeps the
+// limits, and the policy lets its actor write, with this signature. Nothing is
+// written, and conditions and the id are not looked at. A vault that was opened
+// for reading is asked as if it could be written.
+func (v *Vault) Admits(tx *Tx) error {
+	if !v.opts.ReadOnly {
+		if err := v.writable(); err != nil {
+			return err
+		}
+	}
+	_, err := v.encode(tx)
+	return err
+}
+
 // checkLimits names the field, its value and the limit.
 func (v *Vault) checkLimits(r *request) error {
 	over := func(field string, value, limit int) error {

@@ -1,19 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"graven"
+	"graven/record"
 )
 
 func (a *app) captureCommand() *cobra.Command {
@@ -25,16 +30,20 @@ func (a *app) captureCommand() *cobra.Command {
 		Short: "Run a command and record what it wrote and how it ended",
 		Long: "Run CMD and commit, as one transaction, what it wrote to standard output and standard error, under KEY/stdout and\n" +
 			"KEY/stderr, and under KEY/run.json the command, its exit code or signal, when it began and ended, and the\n" +
-			"variables that --env names. Both outputs are shown meanwhile. The store is not held while the command runs; if\n" +
-			"the outcome cannot be recorded, the files that hold it are named. Exits with the command's code, or 128 and its\n" +
-			"signal's number.\n\n" +
+			"variables that --env names. Both outputs are shown meanwhile. Whether the actor may write is found out before;\n" +
+			"the store is not held while the command runs. The receipt goes to standard error, with -o json as JSON.\n\n" +
+			"Exits with the command's code, or 128 and its signal's number; with 127 if there is no such command, 126 if it\n" +
+			"cannot be executed: then nothing is recorded. If the outcome cannot be recorded, the files that hold it are\n" +
+			"named and the code is that of the error, as graven --help says. With --id, a capture of the same command under\n" +
+			"the same KEY that is recorded already is not run again: its code is the answer; of something else it is a conflict.\n\n" +
 			"With --pty CMD runs on a terminal of its own, of our terminal's size or of 24 rows and 80 columns. What that\n" +
 			"terminal got, with its CR LF, its colours and the echo of what was typed, is KEY/stdout; a KEY/stderr of an\n" +
 			"older run is deleted; run.json says \"pty\":true and the size at the beginning. Our own terminal passes on every\n" +
 			"key, Ctrl-C too. Input that is no terminal is passed on as if it were typed: its control characters act, Linux\n" +
 			"cuts lines of more than 4,095 bytes, and more of it may be read than CMD wants. At its end Ctrl-D follows, twice\n" +
-			"behind a line without an end; a CMD that has put its terminal into raw mode gets that as bytes. Once CMD has\n" +
-			"ended, processes that it left behind are waited for half a second; what they write later is not recorded.",
+			"behind a line without an end; a CMD that has put its terminal into raw mode gets that as bytes, and while the\n" +
+			"terminal echoes, a Ctrl-D may be echoed too, as ^D. Once CMD has ended, processes that it left behind are waited\n" +
+			"for half a second; what they write later is not recorded.",
 		Example: "  graven capture builds/8813 --env CI --actor builder -- make test\n" +
 			"  graven capture sessions/17 --pty -- bash",
 		Args: args(cobra.MinimumNArgs(2)),
@@ -46,13 +55,21 @@ func (a *app) captureCommand() *cobra.Command {
 			if cmd.ArgsLenAtDash() != 1 {
 				return usage("wanted KEY, then --, then the command")
 			}
+			if n := len(key) + len("/run.json"); n > record.MaxKey {
+				return usage("KEY/run.json has %d bytes; a key has at most %d, so KEY at most %d", n, record.MaxKey, record.MaxKey-len("/run.json"))
+			}
+			for _, name := range env {
+				if name == "" || strings.Contains(name, "=") {
+					return usage("--env %q: wanted the NAME of a variable; its value is taken from the environment", name)
+				}
+			}
 			c := &capture{a: a, key: string(key), argv: argv[1:], env: env, pty: pty, id: id}
 			return c.run(cmd.Context())
 		},
 	}
 	cmd.Flags().StringArrayVar(&env, "env", nil, "record this variable of the environment")
 	cmd.Flags().BoolVar(&pty, "pty", false, "run the command on a terminal of its own")
-	idFlag(cmd, &id)
+	cmd.Flags().StringVar(&id, "id", "", "idempotency id: a capture that is recorded already is not run again")
 	return cmd
 }
 
@@ -64,6 +81,8 @@ type capture struct {
 	env  []string
 	pty  bool
 	id   string
+
+	author graven.Tx // without ops: who writes, and how he signs
 }
 
 // runRecord is KEY/run.json.
@@ -84,9 +103,45 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("the command ended with %d", int(e)) }
 
+// startError says that the command did not start.
+type startError struct {
+	name string
+	err  error
+}
+
+func (e *startError) Error() string {
+	why := e.err
+	var look *exec.Error
+	if errors.As(why, &look) {
+		why = look.Err
+	}
+	var path *fs.PathError
+	if errors.As(why, &path) {
+		why = path.Err
+	}
+	return fmt.Sprintf("cannot start %s: %v; nothing was recorded", e.name, why)
+}
+
+// code is that of shells.
+func (e *startError) code() int {
+	if errors.Is(e.err, exec.ErrNotFound) || errors.Is(e.err, fs.ErrNotExist) {
+		return 127
+	}
+	return 126
+}
+
 func (c *capture) run(ctx context.Context) (err error) {
-	// A store that is not there is better known before the command than after it.
-	if err := c.a.withVault(ctx, true, func(*graven.Vault) error { return nil }); err != nil {
+	c.author.ID = c.id
+	if err := c.a.author(&c.author); err != nil {
+		return err
+	}
+	// What can be known before the command is better known then than after it.
+	// Another process may have let go of the store by then.
+	err = c.a.withVault(ctx, false, c.check)
+	if errors.Is(err, graven.ErrLocked) {
+		err = c.a.withVault(ctx, true, c.check)
+	}
+	if err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "graven-capture-")
@@ -107,6 +162,88 @@ func (c *capture) run(ctx context.Context) (err error) {
 		return exitError(code)
 	}
 	return nil
+}
+
+// check refuses what would be refused at the end. A capture that is recorded
+// already it answers, with the [exitError] of that.
+func (c *capture) check(v *graven.Vault) error {
+	tx := c.author
+	for _, name := range []string{"stdout", "stderr", "run.json"} {
+		tx.Put([]byte(c.key+"/"+name), graven.Bytes(nil), graven.PutOptions{})
+	}
+	if err := v.Admits(&tx); err != nil {
+		return err
+	}
+	seq, used := v.Used(tx.Actor, c.id)
+	if c.id == "" || !used {
+		return nil
+	}
+	was, err := c.recorded(v, seq)
+	if err != nil {
+		return err
+	}
+	if was == nil || !slices.Equal(was.Command, c.argv) || was.Pty != c.pty {
+		return &graven.ConflictError{
+			Wanted: fmt.Sprintf("a capture of this command under %q", c.key),
+			Found:  fmt.Sprintf("record %d, for which id %q of actor %q stands and which is another; nothing was run", seq, c.id, tx.Actor),
+		}
+	}
+	if c.a.json() {
+		if err := c.json(map[string]any{"seq": seq, "replayed": true}); err != nil {
+			return err
+		}
+	} else {
+		c.a.talk("recorded already: seq=%d; nothing was run", seq)
+	}
+	return exitError(was.code())
+}
+
+// recorded reads the run.json that a record wrote under our key; nil if it wrote none.
+func (c *capture) recorded(v *graven.Vault, seq uint64) (*runRecord, error) {
+	w, err := v.View().At(seq)
+	if err != nil {
+		return nil, err
+	}
+	e, err := w.Get([]byte(c.key + "/run.json"))
+	if errors.Is(err, graven.ErrNotFound) || err == nil && e.Seq != seq {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	value, err := w.Value(e)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	if _, err := value.WriteTo(&text); err != nil {
+		return nil, err
+	}
+	run := &runRecord{}
+	if json.Unmarshal(text.Bytes(), run) != nil {
+		return nil, nil // somebody else's
+	}
+	return run, nil
+}
+
+// code is what a capture that ended so exits with.
+func (r *runRecord) code() int {
+	if r.Exit != nil {
+		return *r.Exit
+	}
+	for s := syscall.Signal(1); s < 128; s++ {
+		if s.String() == r.Signal {
+			return 128 + int(s)
+		}
+	}
+	return exitOther
+}
+
+// json says something to the person as JSON: standard output is the command's.
+func (c *capture) json(v any) error {
+	e := json.NewEncoder(c.a.err)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }
 
 // outputs are the keys below KEY, and the files, that a run writes.
@@ -165,7 +302,7 @@ func (c *capture) onPipes(ctx context.Context, dir string, cmd *exec.Cmd) (err e
 	out, errOut := &keeper{file: stdout, show: c.a.out}, &keeper{file: stderr, show: c.a.err}
 	cmd.Stdout, cmd.Stderr = out, errOut
 	if err := cmd.Start(); err != nil {
-		return err
+		return &startError{c.argv[0], err}
 	}
 	// An interrupt reaches the command too; it decides how to end.
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
@@ -213,7 +350,7 @@ func (c *capture) commit(ctx context.Context, dir string, run runRecord) error {
 		return err
 	}
 	return c.a.withVault(ctx, false, func(v *graven.Vault) (err error) {
-		tx := &graven.Tx{ID: c.id}
+		tx := c.author
 		var staged []graven.Content
 		defer func() {
 			if err != nil {
@@ -242,13 +379,18 @@ func (c *capture) commit(ctx context.Context, dir string, run runRecord) error {
 				return err
 			}
 		}
-		tx.Put([]byte(c.key+"/run.json"), graven.Bytes(append(text, '\n')), graven.PutOptions{Type: "application/json"})
-		if err := c.a.author(tx); err != nil {
-			return err
-		}
-		r, err := v.Commit(ctx, tx)
+		value, err := v.Stage(ctx, bytes.NewReader(append(text, '\n'))) // a command line may be long
 		if err != nil {
 			return err
+		}
+		staged = append(staged, value)
+		tx.Put([]byte(c.key+"/run.json"), value, graven.PutOptions{Type: "application/json"})
+		r, err := v.Commit(ctx, &tx)
+		if err != nil {
+			return err
+		}
+		if c.a.json() {
+			return c.json(receiptOf(r))
 		}
 		c.a.talk("recorded: seq=%d size=%d root=%v", r.Seq, r.Size, r.Root)
 		return nil

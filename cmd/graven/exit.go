@@ -68,6 +68,7 @@ func (a *app) finish(ctx context.Context, err error) int {
 	var u *usageError
 	var s signalError
 	var ended exitError
+	var start *startError
 	switch {
 	case err == nil:
 		return exitOK
@@ -83,6 +84,9 @@ func (a *app) finish(ctx context.Context, err error) int {
 		return s.code()
 	}
 	a.talk("graven: %s", oneLine(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	if errors.As(err, &start) {
+		return start.code()
+	}
 	if hint := a.hint(err); hint != "" {
 		a.talk("%s", hint)
 	}

@@ -81,7 +81,7 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
 	// Whatever goes wrong is said in one line, and maybe another with what to do.
-	if stderr := ts.ReadFile("stderr"); want != 0 && args[1] == "graven" && !strings.Contains("\n"+stderr, "\ngraven: ") && !strings.Contains(stderr, "recorded: ") {
+	if stderr := ts.ReadFile("stderr"); want != 0 && args[1] == "graven" && !strings.Contains("\n"+stderr, "\ngraven: ") && !strings.Contains(stderr, "recorded") {
 		ts.Fatalf("standard error has no line that begins with %q", "graven: ")
 	}
 }

@@ -86,7 +86,7 @@ func (c *capture) onTerminal(ctx context.Context, dir string, cmd *exec.Cmd, run
 	}
 
 	if err := cmd.Start(); err != nil {
-		return err
+		return &startError{c.argv[0], err}
 	}
 	_ = tty.Close() // now only the command's side holds it, and reading ends when that lets go
 	ended := make(chan struct{})

@@ -76,7 +76,12 @@ func untilDone(ctx context.Context, r io.Reader) io.ReadCloser {
 
 // receipt prints what a commit returned.
 func (a *app) receipt(r *graven.Receipt) error {
-	out := struct {
+	return a.print(receiptOf(r), func(w io.Writer) { fmt.Fprintf(w, "seq=%d size=%d root=%v\n", r.Seq, r.Size, r.Root) })
+}
+
+// receiptOf is a receipt's JSON.
+func receiptOf(r *graven.Receipt) any {
+	return struct {
 		Seq        uint64 `json:"seq"`
 		Size       uint64 `json:"size"`
 		Root       string `json:"root"`
@@ -85,7 +90,6 @@ func (a *app) receipt(r *graven.Receipt) error {
 		Commit     string `json:"commit"`
 		Checkpoint string `json:"checkpoint"`
 	}{r.Seq, r.Size, r.Root.String(), formatTime(r.Time), r.Replayed, string(r.Commit), string(r.Checkpoint)}
-	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "seq=%d size=%d root=%v\n", r.Seq, r.Size, r.Root) })
 }
 
 // commit commits a transaction and prints its receipt. An interrupt does not
