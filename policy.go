@@ -251,6 +251,8 @@ func (p *policy) allows(vault record.VaultID, actor, class string, req record.ID
 		return fmt.Errorf("%w: the policy has no key of actor %q, so nobody can check the signature of %s", ErrDenied, actor, sig.Key)
 	case !known:
 		return nil
+	case len(keys) == 0:
+		return fmt.Errorf("%w: actor %q is retired: nobody can write under that name", ErrDenied, actor)
 	case sig == nil:
 		return fmt.Errorf("%w: the policy wants a signature of actor %q by %s", ErrDenied, actor, keyNames(keys))
 	}
@@ -288,9 +290,6 @@ func (p *policy) names() string {
 }
 
 func keyNames(keys []string) string {
-	if len(keys) == 0 {
-		return "a key, and he has none"
-	}
 	var names []string
 	for _, k := range keys {
 		names = append(names, record.KeyIDOf(k))

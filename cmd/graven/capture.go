@@ -82,7 +82,7 @@ type capture struct {
 	pty  bool
 	id   string
 
-	author graven.Tx // without ops: who writes, and how he signs
+	author graven.Tx // without ops: who writes, and the signature
 }
 
 // runRecord is KEY/run.json.

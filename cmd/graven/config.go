@@ -28,7 +28,7 @@ import (
 //	vault = "main"
 //	output = "text"           text or json
 //	actor = "alice"           who writes, as it is recorded
-//	sign = "alice.skey"       his signing key, where the policy wants it; in a file relative to that
+//	sign = "alice.skey"       the signing key, where the policy wants it; in a file relative to that
 //	lock-wait = "2s"          how long to wait for a store that another process holds
 //	no-color = false
 type config struct {

@@ -50,7 +50,7 @@ func code(err error) int {
 		}},
 		{exitUsage, []error{graven.ErrLimit, graven.ErrInvalid}},
 		{exitUnavailable, []error{graven.ErrLocked, graven.ErrBusy, graven.ErrFull, graven.ErrPoisoned, syscall.ENOSPC}},
-		{exitConflict, []error{graven.ErrConflict, graven.ErrStoreExists, graven.ErrNotEmpty, graven.ErrVaultExists}},
+		{exitConflict, []error{graven.ErrConflict, graven.ErrStoreExists, graven.ErrNotEmpty, graven.ErrVaultExists, fs.ErrExist}},
 		{exitDenied, []error{graven.ErrDenied, graven.ErrReadOnly, fs.ErrPermission, syscall.EROFS}},
 		{exitNotFound, []error{graven.ErrNoStore, graven.ErrNoVault, graven.ErrNotFound, graven.ErrFuture, fs.ErrNotExist, syscall.ENOTDIR}},
 	} {
@@ -128,6 +128,8 @@ func (a *app) hint(err error) string {
 		return "This was made by a newer program; nothing need be wrong with it. Use that one."
 	case errors.Is(err, graven.ErrDamaged):
 		return "List all damage with: graven check   Bring the files back from a copy; sh rescue.sh OUT in the vault's folder saves what is whole."
+	case errors.Is(err, fs.ErrExist):
+		return "Nothing was changed. Name a file that is not there yet."
 	case errors.Is(err, fs.ErrPermission):
 		return "Look at the owner and the mode of the file or directory, or work as another user."
 	}

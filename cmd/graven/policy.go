@@ -23,7 +23,7 @@ func (a *app) policyCommand() *cobra.Command {
 		Use:   "policy [show | set …]",
 		Short: "Show or change who may write, and whose writes must be signed",
 		Long: "Show the policy in force: the actors that it knows and their keys, what others may do, the retention classes.\n" +
-			"The transactions of a known actor must be signed by one of his keys. The policy is a document that the log holds;\n" +
+			"The transactions of a known actor must be signed by one of the actor's keys. The policy is a document that the log holds;\n" +
 			"a change is a record, signed by the log's key, and counts for the records behind it.",
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.showPolicy(cmd.Context()) },
@@ -49,13 +49,19 @@ func (a *app) policySetCommand() *cobra.Command {
 		Use:   "set [--key NAME=VKEY|@FILE]… [--retire NAME]… [--forget NAME]… [--others allow|refuse] [--class NAME]…",
 		Short: "Change the policy",
 		Long: "Change the policy in force. --key gives an actor a key (an Ed25519 or ML-DSA-44 verifier key, as graven keygen\n" +
-			"prints it); from then on his writes must be signed. --retire takes all his keys: nobody can write as him. --forget\n" +
-			"takes him out: he is one of the others again. --others says whether actors that the policy does not know may write.\n" +
-			"--class adds a retention class. A key is exchanged with --retire NAME --key NAME=VKEY.",
+			"prints it); from then on writes under that name must be signed. --retire takes all keys of a known actor: nobody\n" +
+			"can write under that name. --forget takes a known actor out, who is then one of the others again. --others says\n" +
+			"whether actors that the policy does not know may write. --class adds a retention class. A key is exchanged with\n" +
+			"--retire NAME --key NAME=VKEY.",
 		Example: "  graven keygen alice --out alice.skey >alice.vkey\n  graven policy set --key alice=@alice.vkey --others refuse\n" +
 			"  graven put notes/today notes.txt --actor alice --sign alice.skey",
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.setPolicy(cmd.Context(), c) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(c.keys)+len(c.retired)+len(c.forgotten)+len(c.classes) == 0 && c.others == "" {
+				return usage("no change was given; usage: %s", cmd.UseLine())
+			}
+			return a.setPolicy(cmd.Context(), c)
+		},
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&c.keys, "key", nil, "NAME=VKEY or NAME=@FILE: a key of an actor")
@@ -82,10 +88,10 @@ func (a *app) showPolicy(ctx context.Context) error {
 			for i := range doc.Actors {
 				who := &doc.Actors[i]
 				if len(who.Keys) == 0 {
-					fmt.Fprintf(w, "actor      %s  retired: nobody can write as him\n", oneLine(formatActor(who.Actor)))
+					fmt.Fprintf(w, "actor      %s  retired: nobody can write under that name\n", oneLine(formatActor(who.Actor)))
 				}
 				for _, key := range who.Keys {
-					fmt.Fprintf(w, "actor      %s  signs with %s\n", oneLine(formatActor(who.Actor)), oneLine(key))
+					fmt.Fprintf(w, "actor      %s  signs with %s\n", oneLine(formatActor(who.Actor)), oneLine(formatVKey(key)))
 				}
 			}
 			fmt.Fprintf(w, "others     %s\n", map[bool]string{false: "may write, and do not sign", true: "may not write"}[doc.Refuse])
@@ -100,6 +106,14 @@ func formatActor(name string) string {
 		return fmt.Sprintf("%q", name)
 	}
 	return name
+}
+
+// formatVKey writes a verifier key, or of a long one what names it.
+func formatVKey(key string) string {
+	if k, err := proof.ParseVKey(key); err == nil && k.Type() == proof.TypeMLDSA44 {
+		return record.KeyIDOf(key) + " (ML-DSA-44; whole with -o json)"
+	}
+	return key
 }
 
 func (a *app) setPolicy(ctx context.Context, c policyChange) error {
@@ -135,12 +149,22 @@ func (a *app) amend(ctx context.Context, doc *record.Policy, c policyChange) err
 	place := func(name string) (int, bool) {
 		return slices.BinarySearchFunc(doc.Actors, name, func(x record.PolicyActor, name string) int { return strings.Compare(x.Actor, name) })
 	}
+	unknown := func(flag, name string) error {
+		return usage("--%s %q: the policy does not know that actor; known are: %s", flag, name, actorNames(doc.Actors))
+	}
 	for _, name := range c.forgotten {
 		i, known := place(name)
 		if !known {
-			return usage("--forget %q: the policy does not know him", name)
+			return unknown("forget", name)
 		}
 		doc.Actors = slices.Delete(doc.Actors, i, i+1)
+	}
+	for _, name := range c.retired {
+		i, known := place(name)
+		if !known {
+			return unknown("retire", name)
+		}
+		doc.Actors[i].Keys = nil
 	}
 	enter := func(name string) *record.PolicyActor {
 		i, known := place(name)
@@ -148,9 +172,6 @@ func (a *app) amend(ctx context.Context, doc *record.Policy, c policyChange) err
 			doc.Actors = slices.Insert(doc.Actors, i, record.PolicyActor{Actor: name})
 		}
 		return &doc.Actors[i]
-	}
-	for _, name := range c.retired {
-		enter(name).Keys = nil
 	}
 	for _, pair := range c.keys {
 		// A key has no = before its base64, so the name ends at the last one before it.
@@ -183,13 +204,25 @@ func (a *app) amend(ctx context.Context, doc *record.Policy, c policyChange) err
 	return nil
 }
 
+// actorNames lists actors, for a message.
+func actorNames(actors []record.PolicyActor) string {
+	if len(actors) == 0 {
+		return "none"
+	}
+	var names []string
+	for i := range actors {
+		names = append(names, formatActor(actors[i].Actor))
+	}
+	return strings.Join(names, ", ")
+}
+
 func (a *app) keygenCommand() *cobra.Command {
 	var out, kind string
 	cmd := &cobra.Command{
 		Use:   "keygen NAME --out FILE [--type ed25519|ml-dsa-44]",
 		Short: "Make a key pair for an actor",
-		Long: "Make a key pair with which an actor signs what he writes. The signing key goes to FILE, which must be new and only\n" +
-			"its owner can read; the verifier key is printed. NAME names the key and need not be the actor's.",
+		Long: "Make a key pair with which an actor signs. The signing key goes to FILE, which must be new and only its owner can\n" +
+			"read; the verifier key is printed. NAME names the key and need not be the actor's.",
 		Example: "  graven keygen alice --out alice.skey >alice.vkey",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, argv []string) error {
@@ -200,10 +233,10 @@ func (a *app) keygenCommand() *cobra.Command {
 			if out == "" {
 				return usage("--out FILE is missing: the file for the signing key")
 			}
-			pair, err := proof.GenerateKey(argv[0], typ, rand.Reader)
-			if errors.Is(err, proof.ErrInvalid) {
-				return usage("%w", err)
+			if proof.ValidOrigin(argv[0]) != nil {
+				return usage("name %q: wanted 1 to %d bytes of UTF-8 without white space, control characters or +", argv[0], proof.MaxOrigin)
 			}
+			pair, err := proof.GenerateKey(argv[0], typ, rand.Reader)
 			if err != nil {
 				return err
 			}
@@ -241,12 +274,15 @@ func (a *app) author(tx *graven.Tx) error {
 	if !info.Mode().IsRegular() {
 		return usage("signing key %s is not a regular file", a.conf.Sign)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return usage("signing key %s can be read by others; take their rights away (chmod 600) and consider it exposed", a.conf.Sign)
-	}
 	text, err := io.ReadAll(io.LimitReader(f, 8192))
 	if err != nil {
 		return err
+	}
+	if _, err := proof.ParseVKey(strings.TrimSpace(string(text))); err == nil {
+		return usage("%s holds a verifier key; --sign wants the file with the signing key, which graven keygen --out made", a.conf.Sign)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return usage("signing key %s can be read by others; take their rights away (chmod 600) and consider it exposed", a.conf.Sign)
 	}
 	signer, err := proof.NewMessageSigner(strings.TrimSpace(string(text)))
 	if err != nil {
