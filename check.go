@@ -147,7 +147,7 @@ func (c *checker) openFirst(s *Store, name string) bool {
 			c.live = v
 		}
 		c.limit = v.published.Load()
-		c.report.Notes = append(c.report.Notes, v.found...)
+		c.report.Notes = append(append(c.report.Notes, v.recovered...), v.found...)
 	} else if !errors.Is(err, ErrDamaged) && cannotWrite(err) {
 		c.note("%v", err)
 		return false

@@ -63,7 +63,7 @@ func (v *Vault) writePublicKeys() error {
 		case err == nil:
 			continue
 		case errors.Is(err, proof.ErrFormat), errors.Is(err, proof.ErrUnknownVersion):
-			v.note("%v; it was made again from the authority, the damaged one is in meta/host/cut", err)
+			v.did("%v; it was made again from the authority, the damaged one is in meta/host/cut", err)
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}

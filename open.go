@@ -479,7 +479,7 @@ func (v *Vault) coverPublished(s *scanner) error {
 		}
 		// It is a copy of what was signed; log and blocks are the truth. Those
 		// who hold the true one will notice if it does not extend.
-		v.note("%v; it is published again, the damaged one is in meta/host/cut", err)
+		v.did("%v; it is published again, the damaged one is in meta/host/cut", err)
 		return v.setAside("checkpoint", note)
 	}
 	if err != nil {

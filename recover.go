@@ -81,11 +81,20 @@ func (v *Vault) openWAL() error {
 	return nil
 }
 
-// note remembers, for Status, what the open met.
+// did remembers, for Status, what the open put right.
+func (v *Vault) did(format string, args ...any) {
+	v.recovered = append(v.recovered, v.warn(format, args...))
+}
+
+// note remembers, for Status, what the open met and left as it is.
 func (v *Vault) note(format string, args ...any) {
+	v.found = append(v.found, v.warn(format, args...))
+}
+
+func (v *Vault) warn(format string, args ...any) string {
 	text := fmt.Sprintf(format, args...)
-	v.found = append(v.found, text)
 	v.opts.Logger.Warn("recovery", "vault", v.name, "found", text)
+	return text
 }
 
 // restore writes the WAL's groups into the log again, keeps what the log holds
@@ -97,7 +106,7 @@ func (v *Vault) restore(h held, front *scanner, frontErr error) (*scanner, error
 		if err := v.setAside("wal", h.Torn.Bytes); err != nil {
 			return nil, err
 		}
-		v.note("the write-ahead log ends in a torn group (%s, offset %d), as a crash before its sync leaves it; its bytes are in meta/host/cut", h.Torn.File, h.Torn.Offset)
+		v.did("the write-ahead log ends in a torn group (%s, offset %d), as a crash before its sync leaves it; its bytes are in meta/host/cut", h.Torn.File, h.Torn.Offset)
 	}
 	if h.Groups == 0 && frontErr != nil {
 		return nil, frontErr // nothing was written to the log since it was synced whole
@@ -261,7 +270,7 @@ func (v *Vault) rewrite(h held, kept []wal.Group) (*scanner, error) {
 		if _, err := v.wal.Read(w.put); err != nil {
 			return nil, err
 		}
-		v.note("%d groups of the write-ahead log, heights %d to %d, were written into log and blocks again", h.Groups, h.First, h.Last)
+		v.did("%d groups of the write-ahead log, heights %d to %d, were written into log and blocks again", h.Groups, h.First, h.Last)
 	}
 	if err := w.putKept(noLimit); err != nil {
 		return nil, err
@@ -286,7 +295,7 @@ func (w *rewriter) putKept(before uint64) error {
 	for len(w.kept) > 0 && w.kept[0].First < before {
 		g := w.kept[0]
 		w.kept = w.kept[1:]
-		w.v.note("records %d to %d, which the write-ahead log does not hold whole, were found whole in the log", g.First, g.First+uint64(g.Records)-1)
+		w.v.did("records %d to %d, which the write-ahead log does not hold whole, were found whole in the log", g.First, g.First+uint64(g.Records)-1)
 		if err := w.write(g); err != nil {
 			return err
 		}

@@ -38,7 +38,8 @@ type Vault struct {
 	genesis   *record.Genesis // fixed
 	vkeys     []string        // fixed: log, cosigner
 	readOnly  string          // fixed: why nothing can be written; empty if something can
-	found     []string        // fixed: what the open met and did, in plain words
+	recovered []string        // fixed: what the open put right, in plain words
+	found     []string        // fixed: what it met and left as it is
 	walLost   bool            // fixed: it was not closed cleanly and has no WAL
 	audit     *audit          // fixed: what a check wants of a replay; nil: the first missing artifact ends it
 	lost      bool            // fixed: a sealed block could not be loaded
@@ -281,7 +282,8 @@ type Status struct {
 	Time                 time.Time // of the newest record
 	Writable             bool
 	Why                  string   // why it is not writable
-	Recovered            []string // what the open found and did
+	Recovered            []string // what the open put right
+	Notes                []string // what it met and left as it is
 }
 
 // Status describes the vault now.
@@ -295,7 +297,7 @@ func (v *Vault) Status() Status {
 		Size: w.head.Size, Published: v.published.Load(), Height: w.height - 1, Epoch: w.epoch,
 		Root: w.head.Root, State: w.state.Root(), Keys: uint64(keys), Live: uint64(live), Versions: uint64(versions),
 		Artifacts: artifacts, LogBytes: v.journal.Bytes(), BlockBytes: blockBytes, Time: at,
-		Writable: true, Recovered: v.found,
+		Writable: true, Recovered: v.recovered, Notes: v.found,
 	}
 	if err := v.writable(); err != nil {
 		st.Writable, st.Why = false, err.Error()

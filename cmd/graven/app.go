@@ -133,8 +133,12 @@ func (a *app) withVault(ctx context.Context, readOnly bool, fn func(*graven.Vaul
 		if err != nil {
 			return err
 		}
-		for _, what := range v.Status().Recovered {
-			a.talk("recovered: %s", what)
+		st := v.Status()
+		for _, what := range st.Recovered {
+			a.talk("recovered: %s", oneLine(what))
+		}
+		for _, what := range st.Notes {
+			a.talk("note: %s", oneLine(what))
 		}
 		return fn(v)
 	})
