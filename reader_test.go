@@ -150,6 +150,15 @@ func secondReader(t *testing.T) func(folders ...string) (out, errs string, err e
 	}
 }
 
+// TestSecondReaderWantsAFolder: without one it says how it is called.
+func TestSecondReaderWantsAFolder(t *testing.T) {
+	out, errs, err := secondReader(t)()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || out != "" || !strings.HasPrefix(errs, "usage: python3 docs/reader.py ") {
+		t.Errorf("%v, output %q, errors %q", err, out, errs)
+	}
+}
+
 // lifeFiles are the files of a vault that a reader of log and blocks looks at.
 type lifeFiles map[string][]byte
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An independent reader of a Graven vault, written from format.md alone ("§" names its sections).
 
-Usage: python3 reader.py VAULTDIR... Replays log/ and blocks/ of vaults that were closed cleanly, checks
+Usage: python3 docs/reader.py VAULT-FOLDER... Replays log/ and blocks/ of vaults that were closed cleanly, checks
 them, and prints size, root and state root of each. Not checked: signatures (§2.2, §2.5, §7), authorities (§3), conditions (§2.2),
 order and types of fields (§2), where log files end (§4), the order of artifacts (§5.1), chunk lists (§5.3), tiles, the WAL.
 """
@@ -260,6 +260,9 @@ class Vault:
             seqs.append(self.tree.size)
             self.spaces[key[0]] = insert(self.spaces.get(key[0]), Leaf(key, line, seqs, op["op"] == "put"))
 
+if not sys.argv[1:]:
+    print("usage: python3 docs/reader.py VAULT-FOLDER...", file=sys.stderr)
+    sys.exit(2)
 for folder in sys.argv[1:]:
     try:
         vault = Vault(folder)
