@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -224,6 +225,7 @@ func TestCheckSaysWhatTheOpenMadeAgain(t *testing.T) {
 				}
 			},
 			"junk": func(d fsx.Disk) { overwrite(t, d, "vaults/main/"+name, 3, []byte("\n\n")) },
+			"long": func(d fsx.Disk) { overwrite(t, d, "vaults/main/"+name, 3, make([]byte, 2<<20)) },
 		} {
 			disk := mem.Clone()
 			spoil(disk)
@@ -231,6 +233,11 @@ func TestCheckSaysWhatTheOpenMadeAgain(t *testing.T) {
 			r := checkAll(t, disk, false)
 			if len(r.Findings) != 1 || r.Findings[0].File != name || !r.Findings[0].Mended {
 				t.Errorf("%s is %s: check finds %v", name, what, r.Findings)
+			}
+			if what != "missing" && name != policyFile && !slices.ContainsFunc(walk(t, disk, "vaults/main/meta/host/cut"), func(file string) bool {
+				return strings.Contains(file, "/"+path.Base(name)+"-")
+			}) {
+				t.Errorf("%s is %s: it is not set aside", name, what)
 			}
 			if !bytes.Equal(readAll(disk, "vaults/main/"+name), readAll(mem, "vaults/main/"+name)) {
 				t.Errorf("%s is %s: it is not what it was", name, what)

@@ -76,10 +76,7 @@ func (v *Vault) writePublicKeys() error {
 
 // readVKey reads the file of a verifier key. Its text is returned also if it is none.
 func readVKey(dir fsx.Dir, name string) (string, error) {
-	b, err := dir.ReadFile(name, 8192)
-	if errors.Is(err, fsx.ErrTooLarge) {
-		return "", fmt.Errorf("%s: %w verifier key: more than 8192 bytes", name, proof.ErrFormat)
-	}
+	b, err := dir.ReadFile(name, maxSetAside)
 	if err != nil {
 		return "", err
 	}

@@ -103,7 +103,7 @@ func readClean(dir fsx.Dir) (size uint64, clean bool) {
 
 // checkpointSize is the size that the published checkpoint claims, unverified; 0 if there is none.
 func checkpointSize(dir fsx.Dir) uint64 {
-	b, err := dir.ReadFile("checkpoint", maxCheckpoint)
+	b, err := dir.ReadFile("checkpoint", maxSetAside)
 	if err != nil {
 		return 0
 	}
@@ -434,6 +434,11 @@ func (v *Vault) readCheckpointBy(vkeys ...string) (proof.Checkpoint, []byte, err
 	note, err := v.dir.ReadFile("checkpoint", maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return proof.Checkpoint{}, nil, fmt.Errorf("the published checkpoint is missing; bring it back, or let a command that writes publish it again: %w", err)
+	}
+	if errors.Is(err, fsx.ErrTooLarge) {
+		if note, err = v.dir.ReadFile("checkpoint", maxSetAside); err == nil {
+			return proof.Checkpoint{}, note, fmt.Errorf("%w: checkpoint: it has %d bytes, at most %d are read", ErrDamaged, len(note), maxCheckpoint)
+		}
 	}
 	if err != nil {
 		return proof.Checkpoint{}, nil, err

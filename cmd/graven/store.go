@@ -200,8 +200,8 @@ func (a *app) rebuildCommand() *cobra.Command {
 		Short: "Make every derived file again from log and blocks",
 		Long: "Check everything, as check does, and make again what follows from log and blocks and is missing or differs: tiles,\n" +
 			"the copies of documents, the verifier keys, log/current, the checkpoint; README.txt and rescue.sh too. Each is\n" +
-			"listed, and what stood there is kept in meta/host/cut. Nothing is made again from a log or blocks that are damaged:\n" +
-			"then bring the damaged files back from a copy first.\n\n" +
+			"listed, and what stood there is kept in meta/host/cut, tiles apart. Nothing is made again from a log or blocks\n" +
+			"that are damaged: then bring the damaged files back from a copy first.\n\n" +
 			"Exits with 0 if all is whole, or was mended; with 1 if damage is left; otherwise as graven --help says.",
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
