@@ -62,6 +62,17 @@ var (
 // ErrLocked: another process owns the store.
 var ErrLocked = fsx.ErrLocked
 
+// OpError says which op of a transaction an error is about.
+type OpError struct {
+	// Op is its place among the transaction's ops, from 0. Conditions on what is only
+	// read stand before all others, each kind in the order in which they were added.
+	Op  int
+	Err error
+}
+
+func (e *OpError) Error() string { return fmt.Sprintf("op %d: %v", e.Op, e.Err) }
+func (e *OpError) Unwrap() error { return e.Err }
+
 // LimitError says which field of a request is over its limit.
 type LimitError struct {
 	Field        string
@@ -69,21 +80,37 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("%s: %d is over the limit of %d", e.Field, e.Value, e.Limit)
+	unit := " bytes"
+	if e.Field == "ops" {
+		unit = ""
+	}
+	return fmt.Sprintf("%s: %d%s, over the limit of %d", e.Field, e.Value, unit, e.Limit)
 }
 
 // Is makes errors.Is(err, ErrLimit) hold.
 func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
-// ConflictError says which condition did not hold and what was found.
+// ConflictError says which condition did not hold and what was found, or which id
+// was used for another request.
 type ConflictError struct {
-	Key    string // the key, quoted; empty for an idempotency conflict
+	// Key is the key, quoted, or the range of keys; empty for a conflict about no key.
+	// Op is the place of its condition, as in [OpError].
+	Key    string
+	Op     int
 	Wanted string
 	Found  string
+
+	// ID is the idempotency id, and Seq the record in which it was used; empty for a
+	// conflict of another kind.
+	ID  string
+	Seq uint64
 }
 
 func (e *ConflictError) Error() string {
-	if e.Key == "" {
+	switch {
+	case e.ID != "":
+		return fmt.Sprintf("id %q was used in record %d for another request", e.ID, e.Seq)
+	case e.Key == "":
 		return fmt.Sprintf("wanted %s, found %s", e.Wanted, e.Found)
 	}
 	return fmt.Sprintf("key %s: wanted %s, found %s", e.Key, e.Wanted, e.Found)

@@ -1,7 +1,6 @@
 package graven
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -104,10 +103,7 @@ func (v *Vault) seenBefore(g *group, r *request) (bool, error) {
 		return false, nil
 	}
 	if first.req != r.req {
-		return false, &ConflictError{
-			Wanted: fmt.Sprintf("the request that id %q of actor %q stands for since seq %d (%v)", r.id, r.actor, first.seq, first.req),
-			Found:  r.req.String(),
-		}
+		return false, &ConflictError{ID: r.id, Seq: first.seq}
 	}
 	g.waiting = append(g.waiting, waiter{r: r, seq: first.seq, time: first.time, replayed: true})
 	return true, nil

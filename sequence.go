@@ -321,7 +321,7 @@ func (v *Vault) conditions(ops []record.Op, seq uint64) error {
 			from, to := rangeOf(op)
 			if changed := v.index.Changed(from, to, seq); changed > op.Since {
 				return &ConflictError{
-					Key:    fmt.Sprintf("%q to %q", op.From, op.To),
+					Key: rangeText(op), Op: i,
 					Wanted: fmt.Sprintf("no change after seq %d", op.Since), Found: fmt.Sprintf("one at seq %d", changed),
 				}
 			}
@@ -331,15 +331,16 @@ func (v *Vault) conditions(ops []record.Op, seq uint64) error {
 			continue
 		}
 		last, ok := v.index.At(op.StoredKey(), seq)
-		if err := holds(op, last, ok); err != nil {
-			return err
+		if c := holds(op, last, ok); c != nil {
+			c.Op = i
+			return c
 		}
 	}
 	return nil
 }
 
 // holds checks the condition of one op against the key's newest version.
-func holds(op *record.Op, last index.Version, ok bool) error {
+func holds(op *record.Op, last index.Version, ok bool) *ConflictError {
 	found := "no version"
 	if ok {
 		found = "a deleted key, seq " + strconv.FormatUint(last.Seq, 10)
@@ -347,7 +348,7 @@ func holds(op *record.Op, last index.Version, ok bool) error {
 			found = fmt.Sprintf("value %v, seq %d", last.Value, last.Seq)
 		}
 	}
-	conflict := func(wanted string) error {
+	conflict := func(wanted string) *ConflictError {
 		return &ConflictError{Key: keyText(op.Key), Wanted: wanted, Found: found}
 	}
 	live := ok && last.Live
@@ -370,6 +371,14 @@ func holds(op *record.Op, last index.Version, ok bool) error {
 		}
 	}
 	return nil
+}
+
+// rangeText names the range of a condition.
+func rangeText(op *record.Op) string {
+	if len(op.To) == 0 {
+		return fmt.Sprintf("%q to the end", op.From)
+	}
+	return fmt.Sprintf("%q to %q", op.From, op.To)
 }
 
 // rangeOf is the stored-key interval of a range condition.

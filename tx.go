@@ -71,7 +71,7 @@ func (r *request) takeContents() error {
 	for i := range r.contents {
 		if u := r.contents[i].use; u != nil && !u.take() {
 			r.contents[:i].release(false)
-			return fmt.Errorf("%w: op %d: its value was discarded", ErrInvalid, i)
+			return &OpError{i, fmt.Errorf("%w: its value was discarded", ErrInvalid)}
 		}
 	}
 	return nil
@@ -246,7 +246,7 @@ func (v *Vault) encode(tx *Tx) (*request, error) {
 		start := len(buf)
 		var err error
 		if buf, err = r.ops[i].AppendRequest(buf); err != nil {
-			return nil, fmt.Errorf("%w: op %d: %w", ErrInvalid, i, err)
+			return nil, &OpError{i, fmt.Errorf("%w: %w", ErrInvalid, err)}
 		}
 		r.lines[i] = buf[start:len(buf):len(buf)]
 		digest.Op(r.lines[i])
@@ -309,7 +309,7 @@ func (v *Vault) checkLimits(r *request) error {
 		op, c := &r.ops[i], &r.contents[i]
 		if op.Kind.WritesKey() {
 			if len(op.Key) == 0 {
-				return fmt.Errorf("%w: op %d: a key has at least one byte", ErrInvalid, i)
+				return &OpError{i, fmt.Errorf("%w: a key has at least one byte", ErrInvalid)}
 			}
 			if err := over("key", len(op.Key), record.MaxKey); err != nil {
 				return err
@@ -319,16 +319,16 @@ func (v *Vault) checkLimits(r *request) error {
 			continue
 		}
 		if c.vault != nil && c.vault != v {
-			return fmt.Errorf("%w: op %d: its value was staged in vault %q, not in %q", ErrInvalid, i, c.vault.name, v.name)
+			return &OpError{i, fmt.Errorf("%w: its value was staged in vault %q, not in %q", ErrInvalid, c.vault.name, v.name)}
 		}
 		if c.upload == nil && c.bytes == nil {
-			return fmt.Errorf("%w: op %d has no value", ErrInvalid, i)
+			return &OpError{i, fmt.Errorf("%w: it has no value", ErrInvalid)}
 		}
 		if c.upload == nil && c.size > v.genesis.ValueLimit {
-			return fmt.Errorf("op %d: %w", i, &LimitError{Field: "value inside a transaction (stage larger ones)", Value: c.size, Limit: v.genesis.ValueLimit})
+			return &OpError{i, &LimitError{Field: "value inside a transaction (stage larger ones)", Value: c.size, Limit: v.genesis.ValueLimit}}
 		}
 		if c.upload != nil && c.upload.Class != v.className(r.class) {
-			return fmt.Errorf("%w: op %d: its value was staged for class %q, the transaction is of class %q", ErrInvalid, i, c.upload.Class, v.className(r.class))
+			return &OpError{i, fmt.Errorf("%w: its value was staged for class %q, the transaction is of class %q", ErrInvalid, c.upload.Class, v.className(r.class))}
 		}
 		inline += len(c.bytes)
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -51,20 +50,31 @@ func (a *app) applyCommand() *cobra.Command {
 // what stands around it.
 const maxApplyLine = 96 << 20
 
+// batch is the transaction that apply's input becomes.
+type batch struct {
+	v      *graven.Vault
+	tx     *graven.Tx
+	staged []graven.Content
+	line   int            // that is read, from 1
+	keys   map[string]int // the line that has the key
+	// The lines of the transaction's ops: conditions on what is only read come first.
+	conds, ops []int
+}
+
 // apply commits the ops of in.
 func (a *app) apply(ctx context.Context, v *graven.Vault, in io.Reader, id string) (err error) {
-	tx := &graven.Tx{ID: id}
-	var staged []graven.Content
+	b := &batch{v: v, tx: &graven.Tx{ID: id}, keys: map[string]int{}}
 	defer func() {
 		if err != nil {
-			for _, c := range staged {
+			for _, c := range b.staged {
 				c.Discard() // does nothing if a transaction took it
 			}
 		}
 	}()
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxApplyLine)
-	for n := 1; lines.Scan(); n++ {
+	for lines.Scan() {
+		b.line++
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -72,61 +82,86 @@ func (a *app) apply(ctx context.Context, v *graven.Vault, in io.Reader, id strin
 			continue
 		}
 		op, err := parseApplied(lines.Bytes())
-		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+		if err == nil {
+			err = b.applied(ctx, &op)
 		}
-		c, err := a.applied(ctx, v, tx, op)
 		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			return fmt.Errorf("line %d: %w", b.line, err)
 		}
-		staged = append(staged, c)
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return usage("a line of more than %d bytes; give large values as \"file\"", maxApplyLine)
+		return usage("line %d has more than %d bytes; give large values as \"file\"", b.line+1, maxApplyLine)
 	} else if err != nil {
 		return err
 	}
-	if tx.Len() == 0 {
+	if b.tx.Len() == 0 {
 		return usage("there is no op in the input: wanted one JSON object a line")
 	}
-	return a.commit(ctx, v, tx)
+	return b.atLine(a.commit(ctx, v, b.tx))
 }
 
-// appliedOp is a line of apply's input.
+// atLine names the line that an error of the whole transaction is about, where it
+// says which op that is.
+func (b *batch) atLine(err error) error {
+	lines := append(b.conds, b.ops...)
+	var op *graven.OpError
+	var conflict *graven.ConflictError
+	switch {
+	case errors.As(err, &op):
+		return fmt.Errorf("line %d: %w", lines[op.Op], op.Err)
+	case errors.As(err, &conflict) && conflict.Key != "":
+		return fmt.Errorf("line %d: %w", lines[conflict.Op], err)
+	}
+	return err
+}
+
+// appliedOp is a line of apply's input. What is nil was not written.
 type appliedOp struct {
-	Op   string `json:"op"`
-	Key  string `json:"key"`
-	Type string `json:"type"`
+	op        string
+	key       *string
+	mediaType *string
 
 	// The value of a put or an append, one of:
-	Text  *string `json:"text"`
-	Bytes *string `json:"bytes"`
-	File  *string `json:"file"`
+	text, bytes, file *string
 
-	If          *appliedCond `json:"if"` // of a put or delete on its own key
-	appliedCond              // of an if
-
-	From  string  `json:"from"`
-	To    string  `json:"to"`
-	Since *uint64 `json:"since"`
+	own   appliedCond  // of an if
+	cond  *appliedCond // the member if, of a put or delete on its own key
+	from  *string
+	to    *string
+	since *uint64
 }
 
 // appliedCond is a condition on a key.
 type appliedCond struct {
-	Absent  bool    `json:"absent"`
-	Present bool    `json:"present"`
-	Seq     *uint64 `json:"seq"`
-	Value   *string `json:"value"`
+	absent, present bool
+	seq             *uint64
+	value           *string
+}
+
+func takeCond(o *object) appliedCond {
+	return appliedCond{absent: o.flag("absent"), present: o.flag("present"), seq: o.number("seq"), value: o.text("value")}
 }
 
 func parseApplied(line []byte) (op appliedOp, err error) {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&op); err != nil {
-		return op, usage("wanted one JSON object: %w", err)
+	o, err := parseObject(line)
+	if err != nil {
+		return op, err
 	}
-	if d.More() {
-		return op, usage("wanted one JSON object, and nothing behind it")
+	if kind := o.text("op"); kind != nil {
+		op.op = *kind
+	}
+	op.key, op.mediaType = o.text("key"), o.text("type")
+	op.text, op.bytes, op.file = o.text("text"), o.text("bytes"), o.text("file")
+	inner := o.object("if")
+	op.own = takeCond(o)
+	op.from, op.to, op.since = o.text("from"), o.text("to"), o.number("since")
+	if err := o.end(); err != nil || inner == nil {
+		return op, err
+	}
+	cond := takeCond(inner)
+	op.cond = &cond
+	if err := inner.end(); err != nil {
+		return op, fmt.Errorf("if: %w", err)
 	}
 	return op, nil
 }
@@ -134,17 +169,17 @@ func parseApplied(line []byte) (op appliedOp, err error) {
 // cond is the condition that the members ask for, nil if none.
 func (c *appliedCond) cond() (*record.Cond, error) {
 	var found []*record.Cond
-	if c.Absent {
+	if c.absent {
 		found = append(found, &record.Cond{Kind: record.Absent})
 	}
-	if c.Present {
+	if c.present {
 		found = append(found, &record.Cond{Kind: record.Present})
 	}
-	if c.Seq != nil {
-		found = append(found, &record.Cond{Kind: record.AtSeq, Seq: *c.Seq})
+	if c.seq != nil {
+		found = append(found, &record.Cond{Kind: record.AtSeq, Seq: *c.seq})
 	}
-	if c.Value != nil {
-		id, err := record.ParseID(*c.Value)
+	if c.value != nil {
+		id, err := record.ParseID(*c.value)
 		if err != nil {
 			return nil, usage("value: %w", err)
 		}
@@ -160,111 +195,169 @@ func (c *appliedCond) cond() (*record.Cond, error) {
 }
 
 // applied adds an op to the transaction.
-func (a *app) applied(ctx context.Context, v *graven.Vault, tx *graven.Tx, op appliedOp) (c graven.Content, err error) {
-	own, err := op.appliedCond.cond()
-	if err != nil {
-		return c, err
-	}
-	if op.Op == "if" {
-		return c, op.require(tx, own)
-	}
-	if own != nil || op.From != "" || op.To != "" || op.Since != nil {
-		return c, usage("a condition of an op %q stands in its member \"if\"", op.Op)
-	}
-	var cond *record.Cond
-	if op.If != nil {
-		if cond, err = op.If.cond(); err == nil && cond == nil {
-			err = usage("\"if\": wanted one of absent, present, seq and value")
-		}
-		if err != nil {
-			return c, err
-		}
-	}
-	var key []byte
-	if op.Op != "append" {
-		if key, err = parseKey(op.Key); err != nil {
-			return c, err
-		}
-	}
-	switch op.Op {
-	case "put", "append":
-		if op.Op == "append" && (op.Key != "" || cond != nil) {
-			return c, usage("an append has no key and no condition")
-		}
-		if c, err = a.appliedValue(ctx, v, &op); err != nil {
-			return c, err
-		}
-		if op.Op == "put" {
-			tx.Put(key, c, graven.PutOptions{Type: op.Type, If: cond})
-			return c, nil
-		}
-		tx.Append(c, op.Type)
-		return c, nil
-	case "delete":
-		if op.Type != "" || op.Text != nil || op.Bytes != nil || op.File != nil {
-			return c, usage("a delete has no value and no type")
-		}
-		tx.Delete(key, graven.DeleteOptions{If: cond})
-		return c, nil
-	}
-	return c, usage("op %q: wanted put, append, delete or if", op.Op)
-}
-
-// require adds a condition on what is only read.
-func (op *appliedOp) require(tx *graven.Tx, own *record.Cond) error {
-	switch {
-	case op.Text != nil || op.Bytes != nil || op.File != nil || op.Type != "" || op.If != nil:
-		return usage("an if has no value, type and member \"if\"")
-	case op.Since != nil:
-		if own != nil || op.Key != "" {
-			return usage("since is about a range: wanted from, to and since")
-		}
-		from, err := parsePrefix(op.From)
-		if err != nil {
-			return err
-		}
-		to, err := parsePrefix(op.To)
-		if err != nil {
-			return err
-		}
-		tx.RequireUnchanged(from, to, *op.Since)
-		return nil
-	case own == nil || op.From != "" || op.To != "":
-		return usage("wanted key and one of absent, present, seq and value; or from, to and since")
-	}
-	key, err := parseKey(op.Key)
+func (b *batch) applied(ctx context.Context, op *appliedOp) error {
+	own, err := op.own.cond()
 	if err != nil {
 		return err
 	}
-	tx.Require(key, *own)
+	if op.op == "if" {
+		return b.require(op, own)
+	}
+	if own != nil || op.from != nil || op.to != nil || op.since != nil {
+		return usage("a condition of an op %q stands in its member \"if\"", op.op)
+	}
+	var cond *record.Cond
+	if op.cond != nil {
+		if cond, err = op.cond.cond(); err == nil && cond == nil {
+			err = usage("\"if\": wanted one of absent, present, seq and value")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch op.op {
+	case "append":
+		if op.key != nil || cond != nil {
+			return usage("an append has no key and no condition")
+		}
+		c, err := b.value(ctx, op)
+		if err != nil {
+			return err
+		}
+		b.tx.Append(c, op.media())
+		b.ops = append(b.ops, b.line)
+		return nil
+	case "put":
+		key, err := b.newKey(op)
+		if err != nil {
+			return err
+		}
+		c, err := b.value(ctx, op)
+		if err != nil {
+			return err
+		}
+		b.tx.Put(key, c, graven.PutOptions{Type: op.media(), If: cond})
+		b.ops = append(b.ops, b.line)
+		return nil
+	case "delete":
+		if op.mediaType != nil || op.text != nil || op.bytes != nil || op.file != nil {
+			return usage("a delete has no value and no type")
+		}
+		key, err := b.newKey(op)
+		if err != nil {
+			return err
+		}
+		b.tx.Delete(key, graven.DeleteOptions{If: cond})
+		b.ops = append(b.ops, b.line)
+		return nil
+	case "":
+		return usage("op is missing: wanted put, append, delete or if")
+	}
+	return usage("op %q: wanted put, append, delete or if", op.op)
+}
+
+func (op *appliedOp) media() string {
+	if op.mediaType == nil {
+		return ""
+	}
+	return *op.mediaType
+}
+
+// newKey is the key of an op, which no op before it may have.
+func (b *batch) newKey(op *appliedOp) ([]byte, error) {
+	if op.key == nil {
+		return nil, usage("key is missing")
+	}
+	key, err := parseKey(*op.key)
+	if err != nil {
+		return nil, err
+	}
+	if len(key) > record.MaxKey {
+		return nil, &graven.LimitError{Field: "key", Value: uint64(len(key)), Limit: record.MaxKey}
+	}
+	if first, twice := b.keys[string(key)]; twice {
+		return nil, usage("key %s: line %d is about it already; a transaction has a key once", formatKey(key), first)
+	}
+	b.keys[string(key)] = b.line
+	return key, nil
+}
+
+// require adds a condition on what is only read.
+func (b *batch) require(op *appliedOp, own *record.Cond) error {
+	switch {
+	case op.text != nil || op.bytes != nil || op.file != nil || op.mediaType != nil || op.cond != nil:
+		return usage("an if has no value, type and member \"if\"")
+	case op.since != nil:
+		if own != nil || op.key != nil {
+			return usage("since is about a range: wanted from, to and since")
+		}
+		return b.requireRange(op)
+	case own == nil || op.from != nil || op.to != nil:
+		return usage("wanted key and one of absent, present, seq and value; or from, to and since")
+	}
+	key, err := b.newKey(op)
+	if err != nil {
+		return err
+	}
+	b.tx.Require(key, *own)
+	b.conds = append(b.conds, b.line)
 	return nil
 }
 
-// appliedValue stages the value of an op.
-func (a *app) appliedValue(ctx context.Context, v *graven.Vault, op *appliedOp) (graven.Content, error) {
+// requireRange adds a condition on a range. One that nothing could break is refused:
+// whoever wrote it believes that it guards something.
+func (b *batch) requireRange(op *appliedOp) error {
+	var bounds [2][]byte
+	for i, text := range []*string{op.from, op.to} {
+		if text != nil {
+			var err error
+			if bounds[i], err = parsePrefix(*text); err != nil {
+				return err
+			}
+		}
+	}
+	from, to := bounds[0], bounds[1]
+	if len(to) > 0 && bytes.Compare(from, to) >= 0 {
+		return usage("from %q is not below to %q: there is no key between them", from, to)
+	}
+	if newest := b.v.View().Seq(); *op.since > newest {
+		return usage("since %d: the newest record is %d", *op.since, newest)
+	}
+	b.tx.RequireUnchanged(from, to, *op.since)
+	b.conds = append(b.conds, b.line)
+	return nil
+}
+
+// value stages the value of an op.
+func (b *batch) value(ctx context.Context, op *appliedOp) (c graven.Content, err error) {
 	given := 0
-	for _, s := range []*string{op.Text, op.Bytes, op.File} {
+	for _, s := range []*string{op.text, op.bytes, op.file} {
 		if s != nil {
 			given++
 		}
 	}
 	if given != 1 {
-		return graven.Content{}, usage("wanted one of text, bytes and file")
+		return c, usage("wanted one of text, bytes and file")
 	}
 	switch {
-	case op.Text != nil:
-		return v.Stage(ctx, strings.NewReader(*op.Text))
-	case op.Bytes != nil:
-		b, err := base64.StdEncoding.DecodeString(*op.Bytes)
-		if err != nil {
-			return graven.Content{}, usage("bytes: %w", err)
+	case op.text != nil:
+		c, err = b.v.Stage(ctx, strings.NewReader(*op.text))
+	case op.bytes != nil:
+		raw, bad := base64.StdEncoding.DecodeString(*op.bytes)
+		if bad != nil {
+			return c, usage("bytes: %w", bad)
 		}
-		return v.Stage(ctx, bytes.NewReader(b))
+		c, err = b.v.Stage(ctx, bytes.NewReader(raw))
+	default:
+		in, bad := openInput(ctx, *op.file)
+		if bad != nil {
+			return c, bad
+		}
+		c, err = b.v.Stage(ctx, in)
+		err = errors.Join(err, in.Close())
 	}
-	in, err := openInput(ctx, *op.File)
-	if err != nil {
-		return graven.Content{}, err
+	if err == nil {
+		b.staged = append(b.staged, c)
 	}
-	c, err := v.Stage(ctx, in)
-	return c, errors.Join(err, in.Close())
+	return c, err
 }
