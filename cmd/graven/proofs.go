@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 
 	"graven"
 	"graven/proof"
-	"graven/record"
 )
 
 // proveOptions say what prove is to prove.
@@ -247,7 +245,7 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 	}
 	r, err := t.verifier.AtLeast(o.minSize).Verify(file)
 	if err == nil && subject != "" {
-		err = r.CheckSubject(subject)
+		err = checkSubject(r, subject)
 	}
 	if err == nil {
 		err = r.CheckCosigners(t.cosigner...)
@@ -289,59 +287,6 @@ func (a *app) checkOld(ctx context.Context, r *proof.Result, v *proof.Verifier, 
 		return err
 	}
 	return r.CheckOld(old)
-}
-
-// wantedSubject spells a subject of the command line as package proof does, so
-// that a key may be given in any way that the other verbs take.
-func wantedSubject(s string) (string, error) {
-	for _, word := range []string{"record:", "space:", "size:", "op:", "signed:"} {
-		if s == "" || strings.HasPrefix(s, word) {
-			return s, nil
-		}
-	}
-	for _, word := range []string{"history:", "past:"} {
-		if rest, ok := strings.CutPrefix(s, word); ok && !strings.HasPrefix(rest, "{") {
-			return chainSubject(word, rest)
-		} else if ok {
-			return s, nil
-		}
-	}
-	for _, word := range []string{"list:", "count:"} {
-		if rest, ok := strings.CutPrefix(s, word); ok {
-			if strings.HasPrefix(rest, "{") {
-				return s, nil
-			}
-			prefix, err := parsePrefix(rest)
-			return word + record.RangeSubject{Space: record.SpaceUser, Prefix: prefix}.Format(), err
-		}
-	}
-	key, err := parseKey(s)
-	if err != nil {
-		return "", err
-	}
-	for _, special := range proof.SubjectWords {
-		if strings.HasPrefix(string(key), special) {
-			return keyPrefix + base64.StdEncoding.EncodeToString(key), nil
-		}
-	}
-	if !utf8.Valid(key) {
-		return keyPrefix + base64.StdEncoding.EncodeToString(key), nil
-	}
-	return string(key), nil
-}
-
-// chainSubject spells history:KEY, past:SEQ:KEY and past:TIME:KEY.
-func chainSubject(word, rest string) (string, error) {
-	if word == "history:" {
-		key, err := parseKey(rest)
-		return word + record.FormatSubject(record.SpaceUser, key), err
-	}
-	m, text, ok := parseMoment(rest)
-	if !ok {
-		return "", usage("subject past:%s: wanted past:SEQ:KEY, or past:TIME:KEY with a time in UTC (2026-11-21T12:00:00Z) or a date (2026-11-21)", rest)
-	}
-	key, err := parseKey(text)
-	return word + record.FormatSubjectAt(record.SpaceUser, key, m), err
 }
 
 // verdict says what was proven.
@@ -457,15 +402,6 @@ func versionItem(v *proof.Version) map[string]any {
 		item["value"], item["size"] = v.Value.String(), v.Size
 	}
 	return item
-}
-
-// subjectText is a subject on one line: a key that would not stand on one is
-// written as the other verbs write it.
-func subjectText(s string) string {
-	if plain(s) {
-		return s
-	}
-	return keyPrefix + base64.StdEncoding.EncodeToString([]byte(s))
 }
 
 // readVKey takes a key as it is, or from @FILE: the first line with a key of one of
