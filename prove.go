@@ -130,7 +130,7 @@ func (w *View) ProveSigned(seq uint64) ([]byte, error) {
 		return nil, err
 	}
 	if tx.Sig == nil {
-		return nil, fmt.Errorf("the transaction of record %d: %w: it is not signed", seq, ErrNotFound)
+		return nil, fmt.Errorf("%w: a signature: the transaction in record %d is not signed", ErrNotFound, seq)
 	}
 	p := proof.SignedProof{Record: line, Checkpoint: w.note}
 	if tx.Wide != nil {

@@ -285,7 +285,7 @@ func (w *View) transaction(seq uint64) (line []byte, tx *record.Tx, err error) {
 	}
 	tx, ok := rec.Body.(*record.Tx)
 	if !ok {
-		return nil, nil, fmt.Errorf("record %d is a %s: %w: only transactions have ops", seq, rec.Kind, ErrNotFound)
+		return nil, nil, fmt.Errorf("%w: record %d is a %s, not a transaction", ErrNotFound, seq, rec.Kind)
 	}
 	return line, tx, nil
 }

@@ -147,6 +147,11 @@ func (a *app) withVault(ctx context.Context, readOnly bool, fn func(*graven.Vaul
 // withView runs fn with the vault as of AT (empty: now). What fn prints is
 // buffered.
 func (a *app) withView(ctx context.Context, at string, fn func(*graven.View) error) error {
+	return a.withVaultAt(ctx, at, func(_ *graven.Vault, w *graven.View) error { return fn(w) })
+}
+
+// withVaultAt is withView for who needs the vault too.
+func (a *app) withVaultAt(ctx context.Context, at string, fn func(*graven.Vault, *graven.View) error) error {
 	return a.withVault(ctx, true, func(v *graven.Vault) error {
 		w := v.View()
 		if at != "" {
@@ -155,7 +160,7 @@ func (a *app) withView(ctx context.Context, at string, fn func(*graven.View) err
 				return err
 			}
 		}
-		return a.buffered(func() error { return fn(w) })
+		return a.buffered(func() error { return fn(v, w) })
 	})
 }
 

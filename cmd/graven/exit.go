@@ -35,6 +35,14 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
+// advisedError is an error with advice of its own.
+type advisedError struct {
+	error
+	hint string
+}
+
+func (e *advisedError) Unwrap() error { return e.error }
+
 // errDamage ends a command that found damage and told of it line by line.
 var errDamage = errors.New("damage was found")
 
@@ -95,7 +103,10 @@ func (a *app) finish(ctx context.Context, err error) int {
 
 // hint says what to do.
 func (a *app) hint(err error) string {
+	var advised *advisedError
 	switch {
+	case errors.As(err, &advised):
+		return advised.hint
 	case errors.Is(err, graven.ErrNoStore):
 		return noStoreHint(a.conf.Store)
 	case errors.Is(err, graven.ErrNotEmpty):

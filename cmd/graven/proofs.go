@@ -33,20 +33,30 @@ type proveOptions struct {
 func (a *app) proveCommand() *cobra.Command {
 	var o proveOptions
 	cmd := &cobra.Command{
-		Use:   "prove KEY | --record SEQ [--op N | --signed] | --list PREFIX | --count PREFIX | --history KEY | --consistency OLDSIZE  [--at AT] [--out FILE]",
+		Use:   "prove KEY | --record SEQ [--op N | --signed] | --list PREFIX | --count PREFIX | --history KEY | --consistency OLDSIZE  [--at AT] [--cosigned] [--out FILE]",
 		Short: "Make a proof: of a key, a record, a complete list, a count, a history",
-		Long: "Make a file that proves to anybody who has the log's verifier key: that KEY has the value that it has, or is\n" +
-			"absent, in the newest state; with --record, that the log holds a record at this place (a C2SP tlog-proof), or\n" +
-			"with --op that the transaction in it has this op, counted from 0, without showing the others of a wide one, with\n" +
-			"--signed that its actor signed it, with all of its ops; with --list, that these are all keys which begin with\n" +
-			"PREFIX and have a value, or the first --limit of them, from the last with --reverse; with --count, how many they\n" +
-			"are; with --history, that these are all versions of KEY; with\n" +
-			"--consistency, that the log's first OLDSIZE records are those that a checkpoint of that size was over. --compact\n" +
-			"leaves runs of deleted keys out of a list's file, by the log's own counts. --at makes the proof of KEY as it was\n" +
-			"then, and that of a list or a count as of the last commit at or before AT. Where AT is a seq the proof is about that\n" +
-			"record; where it is a time, a date (its end in UTC) or an age, about that instant by the log's own clock.",
-		Example: "  graven prove notes/today --out today.proof\n  graven prove --record 2 --out record.proof\n" +
-			"  graven prove --list notes/ --at 2026-11-21 --out then.proof",
+		Long: "Make a file that proves one thing to anybody who has the log's verifier key:\n\n" +
+			"  KEY                    that KEY has this value, or is absent\n" +
+			"  --record SEQ           that the log holds this record at this place (a C2SP tlog-proof)\n" +
+			"  --record SEQ --op N    that the transaction in it has this op, counted from 0; the others of a wide one are not shown\n" +
+			"  --record SEQ --signed  that the transaction in it, with all of its ops, bears its actor's signature\n" +
+			"  --list PREFIX          that these are all keys which begin with PREFIX and have a value; --from and --to are bounds;\n" +
+			"                         with --limit N the first N of them, with --reverse from the last one down; --compact leaves\n" +
+			"                         runs of deleted keys out of the file, by the log's own counts\n" +
+			"  --count PREFIX         how many keys these are\n" +
+			"  --history KEY          that these are all versions of KEY\n" +
+			"  --consistency OLDSIZE  that the first OLDSIZE records are those that a checkpoint of that size was over\n\n" +
+			"It is so in the newest state, or with --at as it was then: a list or a count as of the last commit at or before AT.\n" +
+			"Where AT is a seq the proof is about that record; where it is a time, a date (its end in UTC) or an age, about that\n" +
+			"instant by the log's own clock.",
+		Example: "  graven prove notes/today --out today.proof\n" +
+			"  graven prove --record 2 --out record.proof\n" +
+			"  graven prove --record 2 --op 0 --out op.proof\n" +
+			"  graven prove --record 2 --signed --out signed.proof\n" +
+			"  graven prove --list notes/ --at 2026-11-21 --out list.proof\n" +
+			"  graven prove --count notes/ --out count.proof\n" +
+			"  graven prove --history notes/today --out history.proof\n" +
+			"  graven prove --consistency 17 --out grown.proof",
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			f := cmd.Flags()
@@ -68,8 +78,11 @@ func (a *app) proveCommand() *cobra.Command {
 			if o.compact && !f.Changed("list") {
 				return usage("--compact goes with --list")
 			}
-			if (o.op != "" || o.signed) && !f.Changed("record") || o.op != "" && o.signed {
-				return usage("--op or --signed goes with --record")
+			if (o.op != "" || o.signed) && !f.Changed("record") {
+				return usage("--op and --signed go with --record")
+			}
+			if o.op != "" && o.signed {
+				return usage("--op and --signed: wanted one of them")
 			}
 			if o.limit < 0 {
 				return usage("--limit %d: wanted at least 0", o.limit)
@@ -80,7 +93,7 @@ func (a *app) proveCommand() *cobra.Command {
 			if o.at != "" && f.Changed("consistency") {
 				return usage("--at goes with KEY, --list, --count and --history; to hold two older checkpoints against each other, prove the size of each against now")
 			}
-			return a.withView(cmd.Context(), o.at, func(w *graven.View) error { return a.prove(cmd, w, argv, o) })
+			return a.withVaultAt(cmd.Context(), o.at, func(v *graven.Vault, w *graven.View) error { return a.prove(cmd, v, w, argv, o) })
 		},
 	}
 	f := cmd.Flags()
@@ -101,7 +114,7 @@ func (a *app) proveCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) prove(cmd *cobra.Command, w *graven.View, argv []string, o proveOptions) error {
+func (a *app) prove(cmd *cobra.Command, v *graven.Vault, w *graven.View, argv []string, o proveOptions) error {
 	if o.cosigned {
 		var err error
 		if w, err = w.Cosigned(); err != nil {
@@ -118,10 +131,14 @@ func (a *app) prove(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 		a.talk("No record is of a time after %s: the proof is about now, size %d, and not about that time.", oneLine(o.at), w.Size())
 	}
 	if o.out != "" {
+		line, err := verifyLine(v, file, o.out)
+		if err != nil {
+			return err
+		}
 		if err := writeFile(cmd.Context(), o.out, bytesTo(file)); err != nil {
 			return err
 		}
-		a.talk("%s: %d bytes, for size %d; verify it with: graven verify %s --vkey VKEY", oneLine(o.out), len(file), w.Size(), oneLine(o.out))
+		a.talk("%s: %d bytes, for size %d; verify it with: %s", oneLine(o.out), len(file), w.Size(), line)
 	}
 	if a.json() {
 		item := map[string]any{"size": w.Size(), "root": w.Head().Root.String(), "bytes": len(file)}
@@ -134,6 +151,27 @@ func (a *app) prove(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 		_, err = a.out.Write(file)
 	}
 	return err
+}
+
+// verifyLine is the command that verifies a proof. It verifies the proof to learn
+// what it is about, so that none is handed out of which that would fail.
+func verifyLine(v *graven.Vault, file []byte, name string) (string, error) {
+	verifier, err := proof.NewVerifier(v.VKeys()[0])
+	if err != nil {
+		return "", err
+	}
+	r, err := verifier.Verify(file)
+	if err != nil {
+		return "", err
+	}
+	line := fmt.Sprintf("graven verify %s --vkey VKEY --subject %s", quote(oneLine(name)), quote(subjectText(r.Subject())))
+	switch r.Claim().(type) {
+	case proof.Signed:
+		line += " --signer ACTORKEY"
+	case proof.Consistent:
+		line += " --old CHECKPOINT"
+	}
+	return line, nil
 }
 
 // proof makes the proof that the flags ask for.
@@ -149,7 +187,8 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 			return nil, err
 		}
 		if o.signed {
-			return w.ProveSigned(n)
+			file, err := w.ProveSigned(n)
+			return file, noTransaction(err, n)
 		}
 		if o.op == "" {
 			return w.ProveRecord(n)
@@ -158,7 +197,8 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 		if err != nil {
 			return nil, usage("op %q: wanted a number from 0", o.op)
 		}
-		return w.ProveOp(n, number)
+		file, err := w.ProveOp(n, number)
+		return file, noTransaction(err, n)
 	case f.Changed("list"):
 		q, err := rangeQuery(o.list, o.from, o.to)
 		if err != nil {
@@ -192,6 +232,14 @@ func (a *app) proof(cmd *cobra.Command, w *graven.View, argv []string, o proveOp
 	return w.ProveKey(key)
 }
 
+// noTransaction says what to do about a record without what was to be proven of it.
+func noTransaction(err error, seq uint64) error {
+	if errors.Is(err, graven.ErrNotFound) {
+		return &advisedError{err, fmt.Sprintf("See what it is with: graven show %d; the transactions with: graven log. Without --op and --signed the record itself is proven.", seq)}
+	}
+	return err
+}
+
 type verifyOptions struct {
 	vkey, subject, value string
 	old                  string
@@ -203,24 +251,40 @@ type verifyOptions struct {
 func (a *app) verifyCommand() *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify FILE (--vkey VKEY|@FILE | --policy FILE) [--subject KEY] [--value FILE] [--min-size N]",
+		Use: "verify FILE (--vkey VKEY|@FILE [--cosigner VKEY|@FILE] | --policy FILE) [--subject SUBJECT] [--value FILE] " +
+			"[--signer VKEY|@FILE] [--old FILE] [--min-size N]",
 		Short: "Verify a proof, without a store",
 		Long: "Verify a proof (FILE, or - for standard input) against the log's verifier key, which must have come to you by\n" +
 			"a way that you trust. It needs no store and no network. What was proven is said, and about what: without\n" +
-			"--subject a true proof of some other key passes too, so look at the subject. --subject of a record's proof is\n" +
-			"record:SEQ, of a list list:PREFIX, of a count count:PREFIX,\n" +
-			"of a history history:KEY, of a key in the past past:SEQ:KEY or past:TIME:KEY (2026-11-21T12:00:00Z, or a date: its\n" +
-			"end in UTC), of a signed transaction signed:SEQ, of consistency size:N; of any other list or count the JSON that\n" +
-			"verify shows of it. --min-size refuses a proof that is older than the log is known to be.\n" +
-			"--policy takes a C2SP tlog-policy file in place of the key: it names logs and witnesses, and how many of the\n" +
-			"witnesses must have cosigned the checkpoint of the proof. The checkpoint of --old needs the log's signature only.",
-		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt",
-		Args:    args(cobra.ExactArgs(1)),
-		RunE:    func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
+			"--subject a true proof of some other key passes too, so look at the subject. SUBJECT is one of:\n\n" +
+			"  KEY                    a key, which has a value or is absent\n" +
+			"  record:SEQ             a record\n" +
+			"  list:PREFIX            all keys that begin with PREFIX; count:PREFIX, how many they are\n" +
+			"  list:{…} count:{…}     with bounds, limit or position: the JSON that verify and prove show, in any spelling\n" +
+			"  history:KEY            all versions of a key\n" +
+			"  past:SEQ:KEY           a key as it was after a record\n" +
+			"  past:TIME:KEY          a key at a time in UTC (2026-11-21T12:00:00Z), or at the end of a date (2026-11-21)\n" +
+			"  op:{\"seq\":SEQ,\"op\":N}  op N of the transaction in record SEQ\n" +
+			"  signed:SEQ             the transaction in record SEQ, with its actor's signature; --signer is his verifier key\n" +
+			"  size:N                 that the first N records are those of an older checkpoint, which --old names\n\n" +
+			"--min-size refuses a proof that is older than the log is known to be. --cosigner wants the cosignature of this key\n" +
+			"too. --policy takes a C2SP tlog-policy file in place of the key: it names logs and witnesses, and how many of the\n" +
+			"witnesses must have cosigned the checkpoint of the proof:\n\n" +
+			"  log VKEY\n" +
+			"  witness one VKEY\n" +
+			"  witness two VKEY\n" +
+			"  quorum one                             (or a line before it: group both all one two)\n\n" +
+			"The checkpoint of --old needs the log's signature only.",
+		Example: "  graven verify today.proof --vkey @ledger.vkey --subject notes/today --value notes.txt\n" +
+			"  graven verify list.proof --policy ledger.policy --subject list:notes/ --min-size 17\n" +
+			"  graven verify signed.proof --vkey @ledger.vkey --subject signed:4 --signer @alice.vkey\n" +
+			"  graven verify grown.proof --vkey @ledger.vkey --subject size:17 --old my.checkpoint",
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.vkey, "vkey", "", "verifier key of the log, or @FILE that holds it")
-	f.StringVar(&o.subject, "subject", "", "the key that the proof must be about, or record:SEQ, list:PREFIX, count:PREFIX")
+	f.StringVar(&o.subject, "subject", "", "what the proof must be about: a key, record:SEQ, list:PREFIX and so on, see above")
 	f.StringVar(&o.value, "value", "", "file that must be the proven value; - for standard input")
 	f.StringVar(&o.cosigner, "cosigner", "", "verifier key of a cosigner, or @FILE, which must have signed too")
 	f.StringVar(&o.signer, "signer", "", "verifier key of the actor, or @FILE, who must have signed the transaction (signed:SEQ)")
