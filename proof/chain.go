@@ -399,12 +399,12 @@ func (p *ChainProof) step(v *Version) (seq, n uint64, ok bool, err error) {
 // claim is what the way shows: its last version, or all that came by its moment.
 func (p *ChainProof) claim(last Version, all []Version) Claim {
 	if !p.isHistory() {
-		return Past{Space: p.Space, Key: p.Key, At: p.At, Time: p.Time, Version: last}
+		return Past{Space: p.Space, Key: p.Key, At: p.At, Time: p.Time, Version: last, Never: p.Op == nil}
 	}
 	for p.At > 0 && len(all) > 0 && all[0].Seq > p.At {
 		all = all[1:]
 	}
-	return History{Space: p.Space, Key: p.Key, At: p.At, Time: p.Time, Versions: all}
+	return History{Space: p.Space, Key: p.Key, At: p.At, Time: p.Time, Versions: all, Never: p.Op == nil}
 }
 
 // versionOf is a version as its op line tells of it.

@@ -133,6 +133,7 @@ type History struct {
 	At       uint64
 	Time     time.Time
 	Versions []Version
+	Never    bool // it never had a version, also not after At
 }
 
 // Past: this was the newest version of a key after record At; its N is 0 if there
@@ -145,6 +146,7 @@ type Past struct {
 	At      uint64
 	Time    time.Time
 	Version Version
+	Never   bool // as in History
 }
 
 func (RecordProven) isClaim() {}
@@ -346,9 +348,20 @@ func (r *Result) CheckValue(value io.Reader) error {
 	return nil
 }
 
+// Checked is something that a caller has checked besides.
+type Checked int
+
+const (
+	// ActorChecked: CheckActor found the signature of the actor's key.
+	ActorChecked Checked = iota + 1
+	// OldChecked: CheckOld found the older checkpoint to be of this history.
+	OldChecked
+)
+
 // Describe says in plain language what the proof proves, and in the last line what
-// it does not. Every line is printable: foreign text is quoted.
-func (r *Result) Describe() []string {
+// it does not. What the caller has checked he is not asked to check. Every line is
+// printable: foreign text is quoted.
+func (r *Result) Describe(checked ...Checked) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	c := r.checkpoint
@@ -372,7 +385,7 @@ func (r *Result) Describe() []string {
 			say("Key %q in the log %q has no value and never had one.", r.Subject(), c.Origin)
 		}
 	case Listed:
-		say("These are all keys of %s in the log %q that have a value: %d.", claim.Subject.Format(), c.Origin, len(claim.Entries))
+		say("%s", claim.describe(c.Origin))
 		if claim.More {
 			say("The limit was reached: nothing is said about the keys behind the last one.")
 		}
@@ -383,7 +396,7 @@ func (r *Result) Describe() []string {
 			say("%q: %d bytes, %s, version %d, record %d", keySubject(e.Space, e.Key), e.Size, e.Value, e.N, e.Seq)
 		}
 	case Counted:
-		say("%d keys of %s in the log %q have a value.", claim.Live, claim.Subject.Format(), c.Origin)
+		say("%d keys%s in the log %q have a value.", claim.Live, boundsText(claim.Subject), c.Origin)
 		say("Counts of whole subtrees are the log's own: they are true if a replay finds them so.")
 	case OpProven:
 		say("Op %d of the transaction in record %d of the log %q is: %s", claim.Number, claim.Seq, c.Origin, claim.Line)
@@ -392,11 +405,21 @@ func (r *Result) Describe() []string {
 		for _, line := range claim.Lines {
 			say("%s", line)
 		}
-		say("Whether that key has signed it, a check against the actor's verifier key tells.")
+		if !slices.Contains(checked, ActorChecked) {
+			say("Whether that key has signed it, a check against the actor's verifier key tells.")
+		}
 	case Consistent:
-		say("The first %d records of the log %q have root %s. Compare it with the checkpoint of that size that you have.", claim.Size, c.Origin, claim.Root)
+		say("The first %d records of the log %q have root %s.", claim.Size, c.Origin, claim.Root)
+		if !slices.Contains(checked, OldChecked) {
+			say("Compare it with the checkpoint of that size that you have.")
+		}
 	case History:
-		say("These are all versions of key %q in the log %q, the newest first: %d.", keySubject(claim.Space, claim.Key), c.Origin, len(claim.Versions))
+		key := keySubject(claim.Space, claim.Key)
+		if len(claim.Versions) == 0 {
+			say("%s", noVersion(key, c.Origin, claim.At, claim.Never))
+			break
+		}
+		say("These are all versions of key %q in the log %q, the newest first: %d.", key, c.Origin, len(claim.Versions))
 		if claim.At > 0 {
 			say("They are those that there were after record %d.", claim.At)
 		}
@@ -405,12 +428,12 @@ func (r *Result) Describe() []string {
 		}
 		say("That there is none between two of them is what the log says of itself: it is true if a replay finds it so.")
 	case Past:
-		switch {
-		case claim.Version.N == 0:
-			say("Key %q in the log %q had no version yet after record %d.", keySubject(claim.Space, claim.Key), c.Origin, claim.At)
-		default:
-			say("The newest version of key %q in the log %q after record %d was: %s", keySubject(claim.Space, claim.Key), c.Origin, claim.At, claim.Version.describe())
+		key := keySubject(claim.Space, claim.Key)
+		if claim.Version.N == 0 {
+			say("%s", noVersion(key, c.Origin, claim.At, claim.Never))
+			break
 		}
+		say("The newest version of key %q in the log %q after record %d was: %s", key, c.Origin, claim.At, claim.Version.describe())
 		say("That none came between it and record %d is what the log says of itself: it is true if a replay finds it so.", claim.At)
 	}
 	if at, t := r.moment(); !t.IsZero() {
@@ -423,6 +446,8 @@ func (r *Result) Describe() []string {
 	if r.hasCommit {
 		say("The state is that of commit %d in epoch %d, made at %s by the log's own clock.", r.commit.Height, r.commit.Epoch, r.commit.Time.UTC().Format(time.RFC3339Nano))
 		if r.past {
+			at, _ := r.moment()
+			say("It is as of record %d, the last commit at or before record %d.", r.commit.Seq, at)
 			say("The claim is about the past: records behind it may have changed everything.")
 		}
 		say("Not proven: that no newer checkpoint exists, that others were shown the same log, and that the log computed its state rightly (an auditor's replay shows that).")
@@ -432,6 +457,42 @@ func (r *Result) Describe() []string {
 		say("Not proven: what later records say, that others were shown the same log, and that what the record says is true.")
 	}
 	return out
+}
+
+// describe says how many keys are listed, and whether there may be others.
+func (l *Listed) describe(origin string) string {
+	bounds := boundsText(l.Subject)
+	switch {
+	case !l.More && bounds == "":
+		return fmt.Sprintf("This is every key in the log %q that has a value: %d.", origin, len(l.Entries))
+	case !l.More:
+		return fmt.Sprintf("These are all keys%s in the log %q that have a value: %d.", bounds, origin, len(l.Entries))
+	case l.Subject.Reverse:
+		return fmt.Sprintf("These are the last %d keys%s in the log %q that have a value; smaller ones may follow.", len(l.Entries), bounds, origin)
+	}
+	return fmt.Sprintf("These are the first %d keys%s in the log %q that have a value; greater ones may follow.", len(l.Entries), bounds, origin)
+}
+
+// boundsText says which keys a list or a count is about, without limit and moment;
+// empty: every key.
+func boundsText(s record.RangeSubject) string {
+	s = record.RangeSubject{Space: s.Space, Prefix: s.Prefix, From: s.From, To: s.To}
+	if text := s.Format(); text != "{}" {
+		return " of " + text
+	}
+	return ""
+}
+
+// noVersion says that a key had no version: never, or not yet after a record. Of the
+// second only the newest version tells, which names the record of the first.
+func noVersion(key, origin string, at uint64, never bool) string {
+	switch {
+	case never && at == 0:
+		return fmt.Sprintf("Key %q in the log %q never had a version.", key, origin)
+	case never:
+		return fmt.Sprintf("Key %q in the log %q had no version after record %d, and has none now: it never had one.", key, origin, at)
+	}
+	return fmt.Sprintf("Key %q in the log %q had no version yet after record %d. That its first came later is what the log says of itself: it is true if a replay finds it so.", key, origin, at)
 }
 
 // moment is the time that the claim is about, zero if it names none, and the record

@@ -16,10 +16,21 @@ type trust struct {
 	verifier *proof.Verifier
 	policy   *proof.Policy // nil: --vkey was given
 	cosigner []string      // verifier keys of --cosigner, none or one
+	signer   string        // verifier key of --signer; empty: none
 }
 
-// trusted reads what --vkey and --cosigner or --policy name.
+// trusted reads what --vkey and --cosigner or --policy name, and --signer.
 func (a *app) trusted(ctx context.Context, o verifyOptions) (t trust, err error) {
+	if o.signer != "" {
+		if t.signer, err = a.readVKey(ctx, o.signer, proof.TypeEd25519, proof.TypeMLDSA44); err != nil {
+			return t, err
+		}
+		if k, err := proof.ParseVKey(t.signer); err != nil {
+			return t, usage("--signer: %w", err)
+		} else if k.Type() != proof.TypeEd25519 && k.Type() != proof.TypeMLDSA44 {
+			return t, usage("--signer %s: a key of type %d; wanted 1 (Ed25519) or 6 (ML-DSA-44)", k.KeyName(), k.Type())
+		}
+	}
 	switch {
 	case o.vkey == "" && o.policy == "":
 		return t, usage("--vkey VKEY or --vkey @FILE is missing: the key that graven key prints, from whom you trust; or --policy FILE")
@@ -43,7 +54,9 @@ func (a *app) trusted(ctx context.Context, o verifyOptions) (t trust, err error)
 		if err != nil {
 			return t, err
 		}
-		if k, err := proof.ParseVKey(cosigner); err == nil && k.Type() == proof.TypeEd25519 {
+		if k, err := proof.ParseVKey(cosigner); err != nil {
+			return t, usage("--cosigner: %w", err)
+		} else if k.Type() == proof.TypeEd25519 {
 			return t, usage("--cosigner %s: it is a log's key; wanted a cosigner's, the second that graven key prints", k.KeyName())
 		}
 		t.cosigner = append(t.cosigner, cosigner)

@@ -312,13 +312,12 @@ func (a *app) verify(ctx context.Context, name string, o verifyOptions) error {
 		err = checkSubject(r, subject)
 	}
 	if err == nil {
-		err = r.CheckCosigners(t.cosigner...)
-	}
-	if err == nil && o.signer != "" {
-		var signer string
-		if signer, err = a.readVKey(ctx, o.signer); err == nil {
-			err = r.CheckActor(signer)
+		if err = r.CheckCosigners(t.cosigner...); err != nil {
+			err = fmt.Errorf("%w; make the proof with --cosigned", err)
 		}
+	}
+	if err == nil && t.signer != "" {
+		err = r.CheckActor(t.signer)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -355,9 +354,17 @@ func (a *app) checkOld(ctx context.Context, r *proof.Result, v *proof.Verifier, 
 
 // verdict says what was proven.
 func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
+	var checked []proof.Checked
+	if t.signer != "" {
+		checked = append(checked, proof.ActorChecked)
+	}
+	if o.old != "" {
+		checked = append(checked, proof.OldChecked)
+	}
+	says := r.Describe(checked...)
 	out := map[string]any{
 		"ok": true, "subject": r.Subject(), "origin": r.Checkpoint().Origin, "size": r.Checkpoint().Size,
-		"root": r.Checkpoint().Root.String(), "says": r.Describe(),
+		"root": r.Checkpoint().Root.String(), "says": says,
 	}
 	claim := ""
 	switch c := r.Claim().(type) {
@@ -372,8 +379,10 @@ func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 		out["claim"], out["deleted"] = "absent", c.Deleted
 	case proof.Listed:
 		claim = fmt.Sprintf("are %d keys, all that there are", len(c.Entries))
-		if c.More {
-			claim = fmt.Sprintf("are %d keys, the first there are; more may follow", len(c.Entries))
+		if c.More && c.Subject.Reverse {
+			claim = fmt.Sprintf("are the last %d keys; smaller ones may follow", len(c.Entries))
+		} else if c.More {
+			claim = fmt.Sprintf("are the first %d keys; greater ones may follow", len(c.Entries))
 		}
 		entries := []map[string]any{}
 		for _, e := range c.Entries {
@@ -383,13 +392,16 @@ func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 		saysWhen(out, c.At, c.Subject.Time)
 	case proof.History:
 		claim = fmt.Sprintf("are %d versions, all that there are", len(c.Versions))
+		if len(c.Versions) == 0 {
+			claim = noVersion(c.Never)
+		}
 		versions := []map[string]any{}
 		for i := range c.Versions {
 			versions = append(versions, versionItem(&c.Versions[i]))
 		}
 		out["claim"], out["versions"] = "history", versions
 	case proof.Past:
-		claim = "had no version yet"
+		claim = noVersion(c.Never)
 		if c.Version.N > 0 {
 			claim = "was so then"
 			out["version"] = versionItem(&c.Version)
@@ -406,7 +418,7 @@ func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 		}
 		out["claim"], out["seq"], out["actor"], out["key"], out["checked"] = "signed", c.Seq, c.Actor, c.Key, o.signer != ""
 	case proof.Consistent:
-		claim = "the log only grew since then"
+		claim = fmt.Sprintf("have root %s: compare it with the checkpoint of that size that you have, or give that with --old", c.Root)
 		out["claim"], out["old_size"], out["old_root"] = "consistency", c.Size, c.Root.String()
 		if o.old != "" {
 			out["old_file"] = o.old
@@ -427,13 +439,17 @@ func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 	}
 	return a.print(out, func(w io.Writer) {
 		fmt.Fprintln(w, "verified")
-		if o.subject == "" {
+		if o.subject == "" && o.old == "" { // the older checkpoint says what was asked
 			subject := subjectText(r.Subject())
 			bar := strings.Repeat("=", min(max(utf8.RuneCountInString(subject)+4, 40), 120))
-			fmt.Fprintf(w, "\n%s\n\n    %s\n    %s\n\n%s\n\n", bar, a.bold(subject), claim, bar)
+			beside := ""
+			if strings.HasSuffix(subject, ":{}") {
+				beside = "  (every key)"
+			}
+			fmt.Fprintf(w, "\n%s\n\n    %s%s\n    %s\n\n%s\n\n", bar, a.bold(subject), beside, claim, bar)
 			a.talk("No --subject was given. A true proof of another key proves nothing: make sure that this is what you asked about.")
 		}
-		for _, line := range r.Describe() {
+		for _, line := range says {
 			fmt.Fprintln(w, oneLine(line))
 		}
 		if o.value != "" {
@@ -447,6 +463,13 @@ func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 			fmt.Fprintf(w, "The checkpoint in %s is of the same history.\n", oneLine(o.old))
 		}
 	})
+}
+
+func noVersion(never bool) string {
+	if never {
+		return "never had a version"
+	}
+	return "had no version yet"
 }
 
 // saysWhen names the position of a claim about the past, and the time that gave it.
