@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"graven"
 	"graven/local"
@@ -36,7 +37,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	return a.finish(ctx, root.ExecuteContext(ctx))
+	cmd, err := root.ExecuteContextC(ctx)
+	return a.finish(ctx, cmd, err)
 }
 
 const about = `Graven keeps files in a tamper-evident ledger: a text file in which every transaction is a line, and whose
@@ -69,7 +71,7 @@ func (a *app) root() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w; usage: %s", err, cmd.UseLine())
+		return usage("%w; usage: %s", flagError(err), cmd.UseLine())
 	})
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	addConfigFlags(root.PersistentFlags())
@@ -96,6 +98,23 @@ func version() string {
 		return "unknown"
 	}
 	return info.Main.Version
+}
+
+// flagError says of a value that a flag does not take what it takes, and not how the
+// parser failed.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	f := invalid.GetFlag()
+	wanted, ok := map[string]string{
+		"int": "a whole number", "uint64": "a number from 0", "duration": "a time such as 500ms or 2s", "bool": "true or false",
+	}[f.Value.Type()]
+	if !ok {
+		wanted = invalid.Unwrap().Error()
+	}
+	return fmt.Errorf("--%s %q: wanted %s", f.Name, invalid.GetValue(), wanted)
 }
 
 // args is cobra's check of arguments as an error of use.

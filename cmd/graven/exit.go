@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"graven"
 	"graven/proof"
 )
@@ -71,8 +73,8 @@ func code(err error) int {
 	return exitOther
 }
 
-// finish reports how a run ended and returns its exit code.
-func (a *app) finish(ctx context.Context, err error) int {
+// finish reports how a run of cmd ended and returns its exit code.
+func (a *app) finish(ctx context.Context, cmd *cobra.Command, err error) int {
 	var u *usageError
 	var s signalError
 	var ended exitError
@@ -85,7 +87,7 @@ func (a *app) finish(ctx context.Context, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return signalError{syscall.SIGPIPE}.code() // whoever read our output has gone: nobody to tell
 	case errors.As(err, &u), strings.HasPrefix(err.Error(), "unknown "): // cobra has no type for an unknown command
-		a.talk("graven: %s\nSee: graven --help", oneLine(err.Error()))
+		a.talk("graven: %s\nSee: %s --help", oneLine(err.Error()), cmd.CommandPath())
 		return exitUsage
 	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &s):
 		a.talk("graven: %v; what was acknowledged is durable", s)
@@ -104,9 +106,18 @@ func (a *app) finish(ctx context.Context, err error) int {
 // hint says what to do.
 func (a *app) hint(err error) string {
 	var advised *advisedError
+	var conflict *graven.ConflictError
 	switch {
 	case errors.As(err, &advised):
 		return advised.hint
+	case errors.As(err, &conflict) && conflict.ID != "":
+		return fmt.Sprintf("Use a new id, or see: graven show %d", conflict.Seq)
+	case errors.As(err, &conflict) && conflict.Key != "":
+		return "Nothing was written. See what is there now with: graven history KEY or graven log, then decide and do it again."
+	case errors.Is(err, graven.ErrConflict):
+		return "Nothing was written. See what is in force now with: graven policy, then decide and do it again."
+	case errors.Is(err, graven.ErrVaultExists):
+		return "Use it as it is with --vault NAME, or choose another name."
 	case errors.Is(err, graven.ErrNoStore):
 		return noStoreHint(a.conf.Store)
 	case errors.Is(err, graven.ErrNotEmpty):

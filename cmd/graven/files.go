@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -45,6 +46,10 @@ func createBeside(name string, create func(temp string) (*os.File, error)) (*os.
 		temp := filepath.Join(filepath.Dir(name), fmt.Sprintf(".graven-%d-%d.part", os.Getpid(), n))
 		f, err := create(temp)
 		if !errors.Is(err, os.ErrExist) || n == 100 {
+			var path *fs.PathError
+			if errors.As(err, &path) {
+				path.Path = name // the name beside it means nothing to whoever gave this one
+			}
 			return f, temp, err
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
+	"os"
 	"strings"
 	"time"
 
@@ -101,7 +103,7 @@ func (a *app) diffCommand() *cobra.Command {
 			}
 			return a.withView(cmd.Context(), to, func(after *graven.View) error {
 				before, err := viewAt(after, from, time.Now())
-				if errors.Is(err, graven.ErrFuture) {
+				if errors.Is(err, graven.ErrFuture) && to != "" {
 					return usage("--from %s lies behind --to", from)
 				}
 				if err != nil {
@@ -208,7 +210,13 @@ func (a *app) valueID(ctx context.Context, s string) (id record.ID, err error) {
 		}
 		return id, nil
 	}
+	if info, err := os.Stat(s); err == nil && info.IsDir() {
+		return id, usage("%s is a directory; wanted a file, or the id of a value: sha256:HEX", s)
+	}
 	in, err := a.input(ctx, []string{s}, 0)
+	if _, bare := record.ParseID("sha256:" + s); bare == nil && errors.Is(err, fs.ErrNotExist) {
+		return id, usage("there is no file %s; the id of a value is written sha256:%s", s, s)
+	}
 	if err != nil {
 		return id, err
 	}

@@ -107,7 +107,22 @@ func (a *app) commit(ctx context.Context, v *graven.Vault, tx *graven.Tx) error 
 
 // idFlag is the idempotency id of the verbs that write one transaction.
 func idFlag(cmd *cobra.Command, id *string) {
-	cmd.Flags().StringVar(id, "id", "", "idempotency id: the same command again gives the first receipt again, another one a conflict")
+	cmd.Flags().Var((*idValue)(id), "id", "idempotency id: the same command again gives the first receipt again, another one a conflict")
+}
+
+// idValue is an idempotency id. An empty one is a variable that was not set, and
+// would be no id at all: whoever gives one relies on it.
+type idValue string
+
+func (v *idValue) String() string { return string(*v) }
+func (v *idValue) Type() string   { return "string" }
+
+func (v *idValue) Set(s string) error {
+	if s == "" {
+		return errors.New("at least one byte")
+	}
+	*v = idValue(s)
+	return nil
 }
 
 // stage reads a value from FILE or standard input and commits it.

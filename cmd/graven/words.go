@@ -61,7 +61,7 @@ func viewAt(w *graven.View, at string, now time.Time) (*graven.View, error) {
 	if allDigits(at) {
 		seq, err := strconv.ParseUint(at, 10, 64)
 		if err != nil {
-			return nil, usage("position %q: %w", at, err)
+			return nil, usage("position %q: wanted a seq up to %d", at, uint64(record.MaxInt))
 		}
 		return w.At(seq)
 	}

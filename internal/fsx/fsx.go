@@ -162,7 +162,7 @@ func (e *LockedError) Error() string {
 	if owner == "" {
 		owner = "one that did not leave its name, as commands that read"
 	}
-	return "lock " + e.Name + ": " + ErrLocked.Error() + ": " + owner
+	return e.Name + ": " + ErrLocked.Error() + ": " + owner
 }
 
 // Is reports whether target is ErrLocked.
