@@ -97,7 +97,8 @@ func (c *config) load(cmd *cobra.Command) error {
 		return usage("flags: %w", err)
 	}
 	if err := k.Unmarshal("", c); err != nil {
-		return usage("settings: %w", err)
+		lines := strings.Split(strings.TrimSpace(err.Error()), "\n") // the last says which setting it is
+		return usage("settings: %s; wanted a time such as 2s for lock-wait, true or false for no-color", lines[len(lines)-1])
 	}
 	if c.Output != "text" && c.Output != "json" {
 		return usage("output %q: wanted text or json", c.Output)
