@@ -69,7 +69,7 @@ func (a *app) captureCommand() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&env, "env", nil, "record this variable of the environment")
 	cmd.Flags().BoolVar(&pty, "pty", false, "run the command on a terminal of its own")
-	cmd.Flags().StringVar(&id, "id", "", "idempotency id: a capture that is recorded already is not run again")
+	cmd.Flags().Var((*idValue)(&id), "id", "idempotency id: a capture that is recorded already is not run again")
 	return cmd
 }
 
@@ -183,10 +183,7 @@ func (c *capture) check(v *graven.Vault) error {
 		return err
 	}
 	if was == nil || !slices.Equal(was.Command, c.argv) || was.Pty != c.pty {
-		return &graven.ConflictError{
-			Wanted: fmt.Sprintf("a capture of this command under %q", c.key),
-			Found:  fmt.Sprintf("record %d, for which id %q of actor %q stands and which is another; nothing was run", seq, c.id, tx.Actor),
-		}
+		return fmt.Errorf("nothing was run: %w", &graven.ConflictError{ID: c.id, Seq: seq})
 	}
 	if c.a.json() {
 		if err := c.json(map[string]any{"seq": seq, "replayed": true}); err != nil {

@@ -114,7 +114,7 @@ func (a *app) hint(err error) string {
 		return fmt.Sprintf("Use a new id, or see: graven show %d", conflict.Seq)
 	case errors.As(err, &conflict) && conflict.Key != "":
 		return "Nothing was written. See what is there now with: graven history KEY or graven log, then decide and do it again."
-	case errors.Is(err, graven.ErrConflict):
+	case errors.As(err, &conflict): // of a policy
 		return "Nothing was written. See what is in force now with: graven policy, then decide and do it again."
 	case errors.Is(err, graven.ErrVaultExists):
 		return "Use it as it is with --vault NAME, or choose another name."
