@@ -201,7 +201,7 @@ func (v *Vault) revert(g *group) {
 	for _, key := range g.touched {
 		v.index.Cut(key, g.before.next)
 	}
-	v.ids.drop(g.txs, g.ids)
+	v.ids.drop(g.txs, g.ids, g.signed)
 	v.forgetPending(g)
 	v.giveBackSeals(g)
 	v.tip = g.before

@@ -101,15 +101,18 @@ type ConflictError struct {
 	Found  string
 
 	// ID is the idempotency id, and Seq the record in which it was used; empty for a
-	// conflict of another kind.
-	ID  string
-	Seq uint64
+	// conflict of another kind. Signed: the same signed request is record Seq.
+	ID     string
+	Signed bool
+	Seq    uint64
 }
 
 func (e *ConflictError) Error() string {
 	switch {
 	case e.ID != "":
 		return fmt.Sprintf("id %q was used in record %d for another request", e.ID, e.Seq)
+	case e.Signed:
+		return fmt.Sprintf("this signed request is record %d already, and a signature is for one effect", e.Seq)
 	case e.Key == "":
 		return fmt.Sprintf("wanted %s, found %s", e.Wanted, e.Found)
 	}

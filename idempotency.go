@@ -30,16 +30,23 @@ type idempotency struct {
 	seen  map[idemKey]idemEntry
 	order []idemKey // by rising number; the oldest first
 	count uint64    // transactions so far
+
+	// signed has the request of every signed transaction, and its record. A
+	// signature is for one effect: whoever finds it in the log cannot use it again.
+	signed map[record.ID]uint64
 }
 
 func newIdempotency() *idempotency {
-	return &idempotency{seen: map[idemKey]idemEntry{}}
+	return &idempotency{seen: map[idemKey]idemEntry{}, signed: map[record.ID]uint64{}}
 }
 
-// note counts a transaction and remembers its id.
-func (d *idempotency) note(key idemKey, seq uint64, req record.ID, at time.Time) {
+// note counts a transaction and remembers its id, and its request if that is signed.
+func (d *idempotency) note(key idemKey, seq uint64, req record.ID, at time.Time, signed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if signed {
+		d.signed[req] = seq
+	}
 	if key.id != "" {
 		d.seen[key] = idemEntry{seq: seq, req: req, time: at, number: d.count}
 		d.order = append(d.order, key)
@@ -52,6 +59,14 @@ func (d *idempotency) lookup(key idemKey) (idemEntry, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.within(key)
+}
+
+// spent finds the record of a signed request.
+func (d *idempotency) spent(req record.ID) (seq uint64, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	seq, ok = d.signed[req]
+	return seq, ok
 }
 
 // within is lookup for who holds mu.
@@ -74,11 +89,15 @@ func (d *idempotency) purge() {
 	}
 }
 
-// drop takes the newest n transactions back, with the ids among them.
-func (d *idempotency) drop(n uint64, ids []idemKey) {
+// drop takes the newest n transactions back, with the ids and the signed requests
+// among them.
+func (d *idempotency) drop(n uint64, ids []idemKey, signed []record.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.count -= n
+	for _, req := range signed {
+		delete(d.signed, req)
+	}
 	for _, key := range ids {
 		delete(d.seen, key)
 	}
@@ -93,13 +112,14 @@ func (v *Vault) Used(actor, id string) (seq uint64, used bool) {
 }
 
 // seenBefore answers a request whose id was used already: with the first
-// receipt if it is the same request, with a conflict if it is another.
+// receipt if it is the same request, with a conflict if it is another. A signed
+// request that is in the log is a conflict too, if its id does not answer it.
 func (v *Vault) seenBefore(g *group, r *request) (bool, error) {
-	if r.id == "" {
-		return false, nil
-	}
 	first, ok := v.ids.lookup(idemKey{r.actor, r.id})
-	if !ok {
+	if r.id == "" || !ok {
+		if seq, spent := v.ids.spent(r.req); spent && r.sig != nil {
+			return false, &ConflictError{Signed: true, Seq: seq}
+		}
 		return false, nil
 	}
 	if first.req != r.req {
@@ -111,8 +131,11 @@ func (v *Vault) seenBefore(g *group, r *request) (bool, error) {
 
 func (v *Vault) noteID(g *group, r *request, seq uint64) {
 	key := idemKey{r.actor, r.id}
-	v.ids.note(key, seq, r.req, v.tip.time)
+	v.ids.note(key, seq, r.req, v.tip.time, r.sig != nil)
 	g.txs++
+	if r.sig != nil {
+		g.signed = append(g.signed, r.req)
+	}
 	if r.id != "" {
 		g.ids = append(g.ids, key)
 	}

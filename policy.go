@@ -69,6 +69,11 @@ func (v *Vault) encodePolicy(doc record.Policy, after uint64) (*request, error) 
 	if len(text) > maxPolicy {
 		return nil, &LimitError{Field: "policy", Value: uint64(len(text)), Limit: maxPolicy}
 	}
+	for _, f := range own.Features {
+		if !slices.Contains(knownFeatures, f) {
+			return nil, fmt.Errorf("%w: policy: feature %q is not one of this program, and it could never be taken away", ErrInvalid, f)
+		}
+	}
 	next := &policy{Policy: *own, text: text, number: after + 1}
 	if err := next.parseKeys(); err != nil {
 		return nil, fmt.Errorf("%w: policy: %w", ErrInvalid, err)

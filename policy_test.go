@@ -122,12 +122,13 @@ func TestPolicyChanges(t *testing.T) {
 		change func(*record.Policy)
 		want   error
 	}{
-		"a feature less": {func(p *record.Policy) { p.Features = p.Features[1:] }, ErrInvalid},
-		"no default":     {func(p *record.Policy) { p.Classes = []string{"archive"} }, ErrInvalid},
-		"class log":      {func(p *record.Policy) { p.Classes = []string{"log", "main"} }, ErrInvalid},
-		"not sorted":     {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b"}, {Actor: "a"}} }, ErrInvalid},
-		"no key":         {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b", Keys: []string{"alice"}}} }, ErrInvalid},
-		"a weak key":     {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b", Keys: []string{weakKey()}}} }, ErrInvalid},
+		"a feature less":    {func(p *record.Policy) { p.Features = p.Features[1:] }, ErrInvalid},
+		"no default":        {func(p *record.Policy) { p.Classes = []string{"archive"} }, ErrInvalid},
+		"class log":         {func(p *record.Policy) { p.Classes = []string{"log", "main"} }, ErrInvalid},
+		"not sorted":        {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b"}, {Actor: "a"}} }, ErrInvalid},
+		"no key":            {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b", Keys: []string{"alice"}}} }, ErrInvalid},
+		"a feature to come": {func(p *record.Policy) { p.Features = append(p.Features, "zoning/3") }, ErrInvalid},
+		"a weak key":        {func(p *record.Policy) { p.Actors = []record.PolicyActor{{Actor: "b", Keys: []string{weakKey()}}} }, ErrInvalid},
 		"too many": {func(p *record.Policy) {
 			for i := range maxPolicy / 256 {
 				p.Actors = append(p.Actors, record.PolicyActor{Actor: fmt.Sprintf("%0256d", i)})
@@ -372,6 +373,88 @@ func TestCheckFindsWhatThePolicyForbids(t *testing.T) {
 		s.close()
 		if found := fmt.Sprint(checkAll(t, mem, true).Findings); strings.Contains(found, "policy 1 did not allow it") == c.fine {
 			t.Errorf("%s: check finds %v", c.name, found)
+		}
+	}
+}
+
+// TestSignatureIsSpent commits a signed request again, as somebody would who found
+// the signature in the log: it has no second effect, also after a restart.
+func TestSignatureIsSpent(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	alice, key := actorKey(t, "alice", proof.TypeEd25519)
+	if _, err := s.setPolicy(func(p *record.Policy) {
+		p.Actors = []record.PolicyActor{{Actor: "alice", Keys: []string{key}}}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	first := s.group(signed(put("limit", "1000"), "alice", alice))[0]
+	s.group(signed(put("limit", "0"), "alice", alice))
+	line, err := s.vault.View().Record(first.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := record.Parse(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := *rec.Body.(*record.Tx).Sig
+	stolen := func() *Tx {
+		tx := put("limit", "1000")
+		tx.Actor, tx.Sign = "alice", func(record.VaultID, record.ID) (record.Sig, error) { return sig, nil }
+		return tx
+	}
+	refused := func(when string) {
+		t.Helper()
+		var conflict *ConflictError
+		if _, err := commitGroup(s.vault, stolen()); !errors.As(err, &conflict) || conflict.Seq != first.Seq {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	refused("at once")
+	s.close()
+	s.reopen()
+	refused("after a restart")
+	fresh := signed(put("limit", "1000"), "alice", alice)
+	fresh.ID = "she wants it again"
+	s.group(fresh)
+	// A group that was refused has spent nothing.
+	r, err := s.vault.encode(signed(put("limit", "5"), "alice", alice))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := s.vault.newGroup()
+	s.vault.take(g, r)
+	s.vault.settled(g, nil, ErrFull)
+	<-r.done
+	s.group(signed(put("limit", "5"), "alice", alice))
+	s.close()
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Errorf("check finds %v", r.Findings)
+	}
+}
+
+// TestCheckFindsRepeats lets a committer forget what was used: a check names what it
+// wrote twice.
+func TestCheckFindsRepeats(t *testing.T) {
+	alice, key := actorKey(t, "alice", proof.TypeEd25519)
+	for what, tx := range map[string]func() *Tx{
+		`id "once"`:      func() *Tx { tx := put("k", "v"); tx.ID = "once"; return tx },
+		"signed request": func() *Tx { return signed(put("k", "v"), "alice", alice) },
+	} {
+		mem := fsx.NewMem()
+		s := newScript(t, mem, small)
+		if _, err := s.setPolicy(func(p *record.Policy) {
+			p.Actors = []record.PolicyActor{{Actor: "alice", Keys: []string{key}}}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.group(tx())
+		s.vault.ids = newIdempotency()
+		s.group(tx())
+		s.close()
+		if found := fmt.Sprint(checkAll(t, mem, true).Findings); !strings.Contains(found, what) {
+			t.Errorf("%s: check finds %v", what, found)
 		}
 	}
 }

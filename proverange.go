@@ -116,6 +116,7 @@ func (w *View) covered(s record.RangeSubject, commit uint64) state.Range {
 // opLinesOf reads the op lines of the live leaves in a range.
 func (w *View) opLinesOf(leaves []state.Leaf, r state.Range) ([][]byte, error) {
 	var ops [][]byte
+	size := 0
 	for i := range leaves {
 		l := &leaves[i]
 		if !l.Live || !r.Holds(l.Key) {
@@ -124,6 +125,9 @@ func (w *View) opLinesOf(leaves []state.Leaf, r state.Range) ([][]byte, error) {
 		line, err := w.opLine(l.Key, l.Seq, l.Digest)
 		if err != nil {
 			return nil, err
+		}
+		if size += len(line); size > proof.MaxListed {
+			return nil, &LimitError{Field: "op lines in one proof (prove the list in parts, with a limit and a first key)", Value: uint64(size), Limit: proof.MaxListed}
 		}
 		ops = append(ops, line)
 	}

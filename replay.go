@@ -68,7 +68,25 @@ func (v *Vault) replayLine(edit *state.Edit, order *block.Order, seq uint64, lin
 		if err := v.replayTx(edit, order, line, seq, b); err != nil {
 			return fmt.Errorf("%s, offset %d: %w", logName(at().File), at().Offset, err)
 		}
-		v.ids.note(idemKey{b.Actor, b.ID}, seq, b.Req, rec.Time)
+		key := idemKey{b.Actor, b.ID}
+		if v.audit != nil {
+			if err := v.usedOnce(key, b); err != nil {
+				return fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+			}
+		}
+		v.ids.note(key, seq, b.Req, rec.Time, b.Sig != nil)
+	}
+	return nil
+}
+
+// usedOnce refuses a transaction that repeats an id within its window, or a signed
+// request.
+func (v *Vault) usedOnce(key idemKey, tx *record.Tx) error {
+	if first, ok := v.ids.lookup(key); ok && key.id != "" {
+		return fmt.Errorf("id %q of actor %q is that of record %d", key.id, key.actor, first.seq)
+	}
+	if seq, ok := v.ids.spent(tx.Req); ok && tx.Sig != nil {
+		return fmt.Errorf("the signed request %v is that of record %d", tx.Req, seq)
 	}
 	return nil
 }

@@ -48,10 +48,11 @@ type group struct {
 	admits    []record.Block              // chunk blocks that this group admits
 	seals     []record.Block              // sealed blocks that this group records
 
-	waiting []waiter  // whom to answer, in order
-	touched [][]byte  // stored keys that got a version
-	txs     uint64    // transactions
-	ids     []idemKey // idempotency ids that were noted
+	waiting []waiter    // whom to answer, in order
+	touched [][]byte    // stored keys that got a version
+	txs     uint64      // transactions
+	ids     []idemKey   // idempotency ids that were noted
+	signed  []record.ID // signed requests that were noted
 	ops     int
 	bytes   int
 }

@@ -62,6 +62,10 @@ const (
 // file unfolds to many times its length.
 const maxShared = 255
 
+// MaxListed is how many bytes of op lines a list may hold, unfolded: a file is not to
+// take many times its length of memory.
+const MaxListed = MaxFile
+
 // wholeRange is the range that a subject names, whatever its limit.
 func wholeRange(s record.RangeSubject) state.Range {
 	key := func(b []byte) []byte { return append([]byte{s.Space}, b...) }
@@ -285,11 +289,15 @@ func (r *lineReader) sum(file []byte) error {
 // parseState reads the lines from `op` to `space`.
 func (p *RangeProof) parseState(r *lineReader) error {
 	var before []byte
+	unfolded := 0
 	for {
 		if text, ok := r.field("op "); ok {
 			line, ok := readShared(before, text)
 			if !ok {
 				return r.fail("wanted `op`, how many bytes the op line shares with the beginning and the end of the one before it, and the rest")
+			}
+			if unfolded += len(line); unfolded > MaxListed {
+				return r.fail("the op lines unfold to more than %d bytes", MaxListed)
 			}
 			_, leaf, err := opLeaf(line, nil)
 			if err != nil {

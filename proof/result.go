@@ -402,6 +402,7 @@ func (r *Result) Describe(checked ...Checked) []string {
 		say("Op %d of the transaction in record %d of the log %q is: %s", claim.Number, claim.Seq, c.Origin, claim.Line)
 	case Signed:
 		say("Record %d of the log %q is a transaction of actor %q, %d ops, which carries a signature of its request by the key %q.", claim.Seq, c.Origin, claim.Actor, len(claim.Lines), claim.Key)
+		say("The request has the id %q and is for the vault %s: signed once, it counts in any log of a vault with that id.", claim.ID, claim.Vault)
 		for _, line := range claim.Lines {
 			say("%s", line)
 		}
@@ -448,7 +449,7 @@ func (r *Result) Describe(checked ...Checked) []string {
 		if r.past {
 			at, _ := r.moment()
 			say("It is as of record %d, the last commit at or before record %d.", r.commit.Seq, at)
-			say("The claim is about the past: records behind it may have changed everything.")
+			say("The claim is about the past: records behind it may have changed everything. That no other commit came between this one and the next is what the log says of itself: it is true if a replay finds it so.")
 		}
 		say("Not proven: that no newer checkpoint exists, that others were shown the same log, and that the log computed its state rightly (an auditor's replay shows that).")
 	} else if _, ok := r.claim.(Consistent); ok {

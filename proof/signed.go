@@ -37,15 +37,18 @@ const claimSigned = "signed"
 type Signed struct {
 	Seq   uint64
 	Actor string
+	// ID is the idempotency id of the request, Vault the id of the vault that it is
+	// for, as genesis says.
+	ID    string
+	Vault record.VaultID
 	// Key is NAME+HHHHHHHH of the key that is said to have signed.
 	Key string
 	// Lines are the op lines, Record the transaction's line.
 	Lines  [][]byte
 	Record []byte
 
-	vault record.VaultID
-	req   record.ID
-	sig   record.Sig
+	req record.ID
+	sig record.Sig
 }
 
 func (Signed) isClaim() {}
@@ -157,8 +160,8 @@ func (p *SignedProof) prove(seq uint64, c Checkpoint) (Signed, error) {
 		return Signed{}, fmt.Errorf("%w %d of %q: %w", ErrDamaged, seq, c.Origin, err)
 	}
 	return Signed{
-		Seq: seq, Actor: tx.Actor, Key: tx.Sig.Key, Lines: lines, Record: p.Record,
-		vault: genesis.Vault, req: tx.Req, sig: *tx.Sig,
+		Seq: seq, Actor: tx.Actor, ID: tx.ID, Vault: genesis.Vault, Key: tx.Sig.Key, Lines: lines, Record: p.Record,
+		req: tx.Req, sig: *tx.Sig,
 	}, nil
 }
 
@@ -191,5 +194,5 @@ func (r *Result) CheckActor(vkey string) error {
 	if err != nil {
 		return err
 	}
-	return k.VerifyMessage(record.SigMessage(c.vault, c.req), c.sig)
+	return k.VerifyMessage(record.SigMessage(c.Vault, c.req), c.sig)
 }

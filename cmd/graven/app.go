@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -198,8 +199,12 @@ func (a *app) talk(format string, args ...any) {
 	if a.bar != nil {
 		a.bar.end()
 	}
-	fmt.Fprintf(a.err, format+"\n", args...)
+	fmt.Fprintln(a.err, signingKey.ReplaceAllString(fmt.Sprintf(format, args...), "PRIVATE+KEY+… (a signing key, which is not shown)"))
 }
+
+// signingKey finds a key that somebody gave where something else was wanted: it is
+// not to stand in a terminal's history or a log.
+var signingKey = regexp.MustCompile(`PRIVATE\+KEY\+[^"'\s]*`)
 
 // json reports whether output is to be JSON.
 func (a *app) json() bool { return a.conf.Output == "json" }
@@ -248,10 +253,12 @@ func (a *app) bold(s string) string {
 }
 
 // oneLine keeps text from outside from moving the cursor, and from looking like
-// other text: directions, zero widths and all but the plain blank are replaced.
+// other text: directions, what shows nothing, and all but the plain blank are
+// replaced.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
+		const blankBraille = '\u2800'
+		if !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) || r == blankBraille {
 			return utf8.RuneError
 		}
 		return r

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -182,7 +184,7 @@ func (c *capture) check(v *graven.Vault) error {
 	if err != nil {
 		return err
 	}
-	if was == nil || !slices.Equal(was.Command, c.argv) || was.Pty != c.pty {
+	if was == nil || !slices.Equal(was.Command, inJSON(c.argv)) || was.Pty != c.pty {
 		return fmt.Errorf("nothing was run: %w", &graven.ConflictError{ID: c.id, Seq: seq})
 	}
 	if c.a.json() {
@@ -243,6 +245,18 @@ func (c *capture) json(v any) error {
 	return e.Encode(v)
 }
 
+// inJSON writes words that are not UTF-8 as keys are written that are not: JSON
+// would make them all alike.
+func inJSON(words []string) []string {
+	out := slices.Clone(words)
+	for i, s := range out {
+		if !utf8.ValidString(s) || strings.HasPrefix(s, keyPrefix) {
+			out[i] = keyPrefix + base64.StdEncoding.EncodeToString([]byte(s))
+		}
+	}
+	return out
+}
+
 // outputs are the keys below KEY, and the files, that a run writes.
 func (c *capture) outputs() []string {
 	if c.pty {
@@ -255,7 +269,7 @@ func (c *capture) outputs() []string {
 // output could not be kept.
 func (c *capture) execute(ctx context.Context, dir string) (code int, run runRecord, err error) {
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
-	run = runRecord{Command: c.argv, Begin: formatTime(time.Now())}
+	run = runRecord{Command: inJSON(c.argv), Begin: formatTime(time.Now())}
 	if c.pty {
 		err = c.onTerminal(ctx, dir, cmd, &run)
 	} else {

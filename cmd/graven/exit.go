@@ -112,6 +112,8 @@ func (a *app) hint(err error) string {
 		return advised.hint
 	case errors.As(err, &conflict) && conflict.ID != "":
 		return fmt.Sprintf("Use a new id, or see: graven show %d", conflict.Seq)
+	case errors.As(err, &conflict) && conflict.Signed:
+		return fmt.Sprintf("Sign it with an id that it did not have, or see: graven show %d", conflict.Seq)
 	case errors.As(err, &conflict) && conflict.Key != "":
 		return "Nothing was written. See what is there now with: graven history KEY or graven log, then decide and do it again."
 	case errors.As(err, &conflict): // of a policy

@@ -256,24 +256,25 @@ func (a *app) keygenCommand() *cobra.Command {
 	return cmd
 }
 
-// author makes a transaction the actor's who writes, signed if there is a key.
+// author makes a transaction the actor's who writes, signed if there is a key, with
+// an id of its own if it has none.
 func (a *app) author(tx *graven.Tx) error {
 	tx.Actor = a.conf.Actor
 	if a.conf.Sign == "" {
 		return nil
+	}
+	info, err := os.Stat(a.conf.Sign) // to open a pipe would wait for ever
+	if err != nil {
+		return fmt.Errorf("signing key: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return usage("signing key %s is not a regular file", a.conf.Sign)
 	}
 	f, err := os.Open(a.conf.Sign)
 	if err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return usage("signing key %s is not a regular file", a.conf.Sign)
-	}
 	text, err := io.ReadAll(io.LimitReader(f, 8192))
 	if err != nil {
 		return err
@@ -289,5 +290,9 @@ func (a *app) author(tx *graven.Tx) error {
 		return usage("signing key %s: %w", a.conf.Sign, err)
 	}
 	tx.Sign = signer.SignRequest
+	if tx.ID == "" {
+		// A signature counts once. Who puts the same again wants it again.
+		tx.ID = rand.Text()
+	}
 	return nil
 }

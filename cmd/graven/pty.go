@@ -57,6 +57,9 @@ func (c *capture) onTerminal(ctx context.Context, dir string, cmd *exec.Cmd, run
 	}
 	defer woken.Close()
 	defer wake.Close()
+	if in, ok := c.a.in.(*os.File); ok && max(in.Fd(), woken.Fd()) >= unix.FD_SETSIZE {
+		return fmt.Errorf("%d files are open already; wanted fewer than %d to run a command on a terminal", woken.Fd(), unix.FD_SETSIZE)
+	}
 	own := terminalOf(c.a.in, c.a.out)
 	size := sizeOf(own)
 	run.Pty, run.Rows, run.Columns = true, int(size.Row), int(size.Col)

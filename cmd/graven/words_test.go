@@ -11,6 +11,20 @@ import (
 	"graven/record"
 )
 
+// What shows nothing is not shown as nothing.
+func TestOneLineHidesNothing(t *testing.T) {
+	for _, r := range []rune{0x00, 0x1b, 0x85, 0xa0, 0x200b, 0x202e, 0x2060, 0x034f, 0x115f, 0x17b4, 0x180b, 0x2800, 0x3164, 0xfe0f, 0xffa0, 0xe0100} {
+		if s := "report/2026" + string(r); oneLine(s) == s || plain(s) {
+			t.Errorf("%U is shown as it is", r)
+		}
+	}
+	for _, s := range []string{"käse", "北京", "a b", "ñ", "€"} {
+		if oneLine(s) != s {
+			t.Errorf("%q is shown as %q", s, oneLine(s))
+		}
+	}
+}
+
 func TestParseKey(t *testing.T) {
 	for _, c := range []struct {
 		in   string
