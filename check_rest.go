@@ -289,6 +289,9 @@ func (c *checker) checkState(v *Vault) {
 			edit = m.Edit()
 		}
 	}
+	if c.ctx.Err() != nil {
+		return // half a replay says nothing
+	}
 	c.report.State = m.Root()
 	if err := order.Finish(); err != nil {
 		c.find("blocks", -1, "%v", err)
@@ -314,14 +317,11 @@ func (c *checker) checkDocuments(v *Vault, whole bool) {
 	if doc, err := v.artifact(c.genesis.Authority); err == nil { // if not, that was said already
 		c.derived(authorityFile, append(slices.Clone(doc), '\n'), true)
 	}
-	// While the vault is written to, another policy may have come into force, and
-	// another file may have become the active one.
-	still := c.limit == noLimit || c.live != nil && c.live.View().Size() == c.limit
-	if whole && still {
-		c.derived(policyFile, append(slices.Clone(v.tip.policy.text), '\n'), true)
+	if whole {
+		c.derivedNow(policyFile, append(slices.Clone(v.tip.policy.text), '\n'), true)
 	}
-	if c.opts.Rebuild && c.live != nil && still {
-		c.derived("log/current", []byte(journal.Name(c.places[len(c.places)-1].File)+"\n"), true)
+	if c.opts.Rebuild && c.live != nil {
+		c.derivedNow("log/current", []byte(journal.Name(c.places[len(c.places)-1].File)+"\n"), true)
 	}
 	c.checkSigner(logKey, v.vkeys, func(text string) (string, error) {
 		s, err := proof.NewSigner(text)

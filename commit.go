@@ -13,7 +13,8 @@ import (
 // If ctx ends while the transaction waits, nothing of it was or will be
 // written and the error is ctx's ([ErrBusy] if it could not even be queued). If
 // ctx ends later, the transaction goes on and the error is [ErrUnknown]; with
-// an idempotency id, committing it again gives the answer.
+// an idempotency id, committing it again gives the answer, also where the policy
+// would not allow it any more.
 func (v *Vault) Commit(ctx context.Context, tx *Tx) (*Receipt, error) {
 	if err := v.writable(); err != nil {
 		return nil, err
@@ -26,6 +27,9 @@ func (v *Vault) Commit(ctx context.Context, tx *Tx) (*Receipt, error) {
 		return nil, err
 	}
 	if err := v.heal(r); err != nil {
+		if v.ended.Load() { // it read files that were closed under it
+			return nil, fmt.Errorf("vault %q: %w", v.name, ErrClosed)
+		}
 		return nil, err
 	}
 	if err := r.takeContents(); err != nil {

@@ -540,8 +540,42 @@ func TestRetryUnderAnotherSignature(t *testing.T) {
 	if !again.Replayed || again.Seq != r.Seq || !bytes.Equal(again.Checkpoint, r.Checkpoint) {
 		t.Errorf("the retry gives %+v, the first gave %+v", again, r)
 	}
-	if _, err := commitGroup(s.vault, tx(first)); !errors.Is(err, ErrDenied) {
-		t.Errorf("a retry with the key that was taken away gives %v", err)
+	// Its key was taken away meanwhile: it is the request that was written all the same.
+	again = s.group(tx(first))[0]
+	if !again.Replayed || again.Seq != r.Seq {
+		t.Errorf("a retry with the key that was taken away gives %+v", again)
+	}
+	other := tx(first)
+	other.ID = "twice"
+	if _, err := commitGroup(s.vault, other); !errors.Is(err, ErrDenied) {
+		t.Errorf("a new request with the key that was taken away gives %v", err)
 	}
 	s.close()
+}
+
+// TestSignerKeepsItsBuffer lets a signer use one buffer for all signatures.
+func TestSignerKeepsItsBuffer(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	alice, key := actorKey(t, "alice", proof.TypeEd25519)
+	if _, err := s.setPolicy(func(p *record.Policy) {
+		p.Actors = []record.PolicyActor{{Actor: "alice", Keys: []string{key}}}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var buffer [64]byte
+	tx := func(k string) *Tx {
+		tx := put(k, "v")
+		tx.Actor, tx.Sign = "alice", func(vault record.VaultID, req record.ID) (record.Sig, error) {
+			sig, err := alice.SignRequest(vault, req)
+			copy(buffer[:], sig.Sig)
+			return record.Sig{Key: sig.Key, Sig: buffer[:]}, err
+		}
+		return tx
+	}
+	s.group(tx("a"), tx("b"), tx("c"))
+	s.close()
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Errorf("check finds %v", r.Findings)
+	}
 }

@@ -118,9 +118,10 @@ func (v *Vault) sequence(g *group, r *request) error {
 		return err
 	}
 	if r.judged != v.tip.policy { // it changed since the caller looked
-		if err := v.tip.policy.allows(v.genesis.Vault, r.actor, r.class, r.req, r.sig); err != nil {
-			return err
-		}
+		r.denied = v.tip.policy.allows(v.genesis.Vault, r.actor, r.class, r.req, r.sig)
+	}
+	if r.denied != nil {
+		return r.denied
 	}
 	if err := errors.Join(v.deletesExist(r), v.conditions(r.ops, v.tip.next)); err != nil {
 		return err

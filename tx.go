@@ -203,7 +203,8 @@ type request struct {
 	class    string // as in the record: empty for the default
 	req      record.ID
 	sig      *record.Sig // the actor's, of req; nil: none
-	judged   *policy     // that allowed it
+	judged   *policy     // that was asked whether it allows it
+	denied   error       // what it said, if it does not
 	policy   *policy     // instead of all this: a new policy
 	ops      []record.Op
 	lines    [][]byte // request lines of the ops: without prev, skip, n
@@ -261,11 +262,13 @@ func (v *Vault) encode(tx *Tx) (*request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("signing the request of actor %q: %w", r.actor, err)
 		}
+		sig.Sig = bytes.Clone(sig.Sig) // the signer's buffer is its own
 		r.sig = &sig
 	}
 	r.judged = v.View().policy
-	if err := r.judged.allows(v.genesis.Vault, r.actor, r.class, r.req, r.sig); err != nil {
-		return nil, err
+	r.denied = r.judged.allows(v.genesis.Vault, r.actor, r.class, r.req, r.sig)
+	if r.denied != nil && r.id == "" { // with an id it may be a retry of what is written
+		return nil, r.denied
 	}
 	return r, nil
 }

@@ -157,10 +157,10 @@ func (Counted) isClaim()      {}
 func (History) isClaim()      {}
 func (Past) isClaim()         {}
 
-// Commit is the commit under whose state a key claim was proven: the last record
-// that the checkpoint covers.
+// Commit is the commit under whose state a claim was proven: the last record that
+// the checkpoint covers, or an older one of a list or a count of the past.
 type Commit struct {
-	// Seq is the commit's position, the checkpoint's size - 1.
+	// Seq is the commit's position.
 	Seq uint64
 	// Time is when the log says that it committed. Nobody else vouches for it.
 	Time time.Time

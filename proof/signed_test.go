@@ -216,6 +216,12 @@ func TestForgedSigned(t *testing.T) {
 			seq, _ := v.signedTx(alice, false, put('k', "a", "1"))
 			return seq, [][]byte{[]byte(`{"op":"delete","key":"b","prev":0,"skip":0,"n":1}`)}
 		}, ErrFormat},
+		"a record that says another seq": {func(v *vault) (uint64, [][]byte) {
+			seq, _ := v.signedTx(alice, false, put('k', "a", "1"))
+			v.lines[seq] = bytes.Replace(v.lines[seq], []byte(`"seq":2,`), []byte(`"seq":3,`), 1)
+			v.leaves[seq] = merkle.LeafHash(v.lines[seq])
+			return seq, nil
+		}, ErrDamaged},
 		"not signed": {func(v *vault) (uint64, [][]byte) { return v.tx(put('k', "a", "1")), nil }, ErrProof},
 		"no transaction": {func(v *vault) (uint64, [][]byte) {
 			v.commit()

@@ -76,8 +76,8 @@ func (a *app) showPolicy(ctx context.Context) error {
 	return a.withVault(ctx, true, func(v *graven.Vault) error {
 		doc, number := v.Policy()
 		text, err := doc.Append(nil)
-		if err != nil {
-			return err
+		if err != nil { // it says nothing that this program knows
+			return fmt.Errorf("policy %d: %w: a newer program wrote it", number, graven.ErrUnsupported)
 		}
 		out := struct {
 			Number uint64          `json:"number"`
@@ -174,8 +174,16 @@ func (a *app) amend(ctx context.Context, doc *record.Policy, c policyChange) err
 		return &doc.Actors[i]
 	}
 	for _, pair := range c.keys {
-		// A key has no = before its base64, so the name ends at the last one before it.
-		at := strings.LastIndex(strings.TrimRight(pair, "="), "=")
+		// Names, keys and files may hold = themselves: what counts is the first one
+		// behind which stands a key or a file.
+		at := 0
+		for at = strings.Index(pair, "="); at >= 0 && !isKeyOrFile(pair[at+1:]); {
+			next := strings.Index(pair[at+1:], "=")
+			if next < 0 {
+				break
+			}
+			at += 1 + next
+		}
 		if at < 0 {
 			return usage("--key %q: wanted NAME=VKEY or NAME=@FILE", pair)
 		}
@@ -214,6 +222,11 @@ func actorNames(actors []record.PolicyActor) string {
 		names = append(names, formatActor(actors[i].Actor))
 	}
 	return strings.Join(names, ", ")
+}
+
+func isKeyOrFile(s string) bool {
+	_, err := proof.ParseVKey(s)
+	return err == nil || strings.HasPrefix(s, "@")
 }
 
 func (a *app) keygenCommand() *cobra.Command {

@@ -58,7 +58,11 @@ func (s *Store) LoadOpen(class string, number uint64, count int) (Loaded, error)
 
 	h, err := s.files.open(source)
 	if errors.Is(err, ErrMissing) {
-		s.tidy(b)
+		// A writer may have sealed it meanwhile: then the sealed one is to be loaded.
+		s.mu.Lock()
+		delete(c.open, number)
+		c.settleTail()
+		s.mu.Unlock()
 		if count > 0 {
 			return Loaded{Broken: err}, nil
 		}
