@@ -56,6 +56,9 @@ func TestCheckWhileTheWorldGoesOn(t *testing.T) {
 			if _, err := s.setPolicy(refuseOthers); err != nil {
 				t.Error(err)
 			}
+			if err := s.vault.Publish(); err != nil {
+				t.Error(err)
+			}
 		}},
 		"blocks are sealed": {"vaults/main/blocks/open/main-00000000.blk", func(t *testing.T, s *script, _ *fsx.Mem) {
 			for i := range 3 { // sealed, recorded, and their open files gone

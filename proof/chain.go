@@ -264,9 +264,9 @@ func (e *Evidence) transaction() (*record.Record, *record.Tx, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w proof file: record: %w", ErrFormat, err)
 	}
-	tx, ok := rec.Body.(*record.Tx)
-	if !ok {
-		return nil, nil, fmt.Errorf("%w: record %d is of kind %q, wanted a transaction", ErrProof, rec.Seq, rec.Kind)
+	tx, err := transactionOf(rec)
+	if err != nil {
+		return nil, nil, err
 	}
 	if (tx.Wide != nil) != (e.Op != nil) {
 		return nil, nil, fmt.Errorf("%w: record %d is wide: %v, and its op line is given: %v", ErrProof, rec.Seq, tx.Wide != nil, e.Op != nil)
@@ -278,6 +278,18 @@ func (e *Evidence) transaction() (*record.Record, *record.Tx, error) {
 		}
 	}
 	return rec, tx, nil
+}
+
+// transactionOf is the transaction in a record. One of a version that this program
+// does not know is no lie.
+func transactionOf(rec *record.Record) (*record.Tx, error) {
+	if tx, ok := rec.Body.(*record.Tx); ok {
+		return tx, nil
+	}
+	if rec.Kind == record.KindTx {
+		return nil, fmt.Errorf("%w: %w", ErrUnknownVersion, record.Unsupported(rec))
+	}
+	return nil, fmt.Errorf("%w: record %d is of kind %q, wanted a transaction", ErrProof, rec.Seq, rec.Kind)
 }
 
 // op finds the op line of a stored key in the evidence.
@@ -366,12 +378,24 @@ func (p *ChainProof) prove(newest Claim, versions []Version) (Claim, error) {
 		if v.N == 1 && v.Seq != p.State.Leaf.Created {
 			return nil, fmt.Errorf("%w %d: it wrote version 1, the state says record %d did", ErrDamaged, v.Seq, p.State.Leaf.Created)
 		}
+		if err := checkOlder(v, p.State.Leaf.Created); err != nil {
+			return nil, err
+		}
 		all = append(all, v)
 	}
 	if _, n, ok, err := p.step(&all[len(all)-1]); ok || err != nil {
 		return nil, fmt.Errorf("%w: the way ends before version %d: %w", ErrProof, n, err)
 	}
 	return p.claim(all[len(all)-1], all), nil
+}
+
+// checkOlder holds the links of an older version against the record of version 1.
+func checkOlder(v Version, created uint64) error {
+	op, err := record.ParseOp(v.Op)
+	if err != nil {
+		return fmt.Errorf("%w proof file: op line: %w", ErrFormat, err)
+	}
+	return checkLinks(op, state.Leaf{Seq: v.Seq, N: v.N, Created: created})
 }
 
 // isHistory reports whether the claim is about all versions up to its moment.

@@ -183,7 +183,7 @@ func (r *lineReader) claim() (string, error) {
 	case claimPresent, claimAbsent, claimList, claimCount, claimHistory, claimPast, claimConsistency, claimOp, claimSigned:
 		return string(word), nil
 	}
-	notWord := func(c rune) bool { return (c < 'a' || c > 'z') && c != '-' }
+	notWord := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' }
 	if len(word) == 0 || bytes.IndexFunc(word, notWord) >= 0 {
 		return "", r.fail("claim %s, wanted one word", clip(word))
 	}

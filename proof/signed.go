@@ -145,9 +145,9 @@ func (p *SignedProof) prove(seq uint64, c Checkpoint) (Signed, error) {
 	if rec.Seq != seq {
 		return Signed{}, fmt.Errorf("%w %d of %q: it says that it is record %d", ErrDamaged, seq, c.Origin, rec.Seq)
 	}
-	tx, ok := rec.Body.(*record.Tx)
-	if !ok {
-		return Signed{}, fmt.Errorf("%w: record %d is of kind %q, wanted a transaction", ErrProof, seq, rec.Kind)
+	tx, err := transactionOf(rec)
+	if err != nil {
+		return Signed{}, err
 	}
 	if tx.Sig == nil {
 		return Signed{}, fmt.Errorf("%w: the transaction of record %d is not signed", ErrProof, seq)

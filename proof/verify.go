@@ -290,23 +290,23 @@ func present(op *record.Op, l state.Leaf, line []byte) Present {
 }
 
 // checkLinks refuses an op whose links to the versions before it contradict its
-// leaf. That version numbers and links fit each other, the op's parser checked.
-// Only a log that contradicts itself has such an op.
+// leaf. Each version has a record of its own, so that between two of them there is
+// room for those between. That version numbers and links fit each other, the op's
+// parser checked. Only a log that contradicts itself has such an op.
 func checkLinks(op record.Op, l state.Leaf) error {
-	for _, link := range []struct {
-		name string
-		n    uint64 // number of the version that seq should be of
-		seq  uint64
-	}{
-		{"prev", op.N - 1, op.Prev},
-		{"skip", record.J(op.N), op.Skip},
-	} {
-		if link.n == 0 {
-			continue // seq is 0
-		}
-		if link.seq < l.Created || link.seq >= l.Seq || (link.n == 1) != (link.seq == l.Created) {
-			return fmt.Errorf("%w %d: the op for version %d, of a key created by record %d, says in %q that record %d wrote version %d", ErrDamaged, l.Seq, op.N, l.Created, link.name, link.seq, link.n)
-		}
+	j := record.J(op.N)
+	fits := func(older, m, seq, n uint64) bool { // version m in record older, version n in record seq
+		return older < seq && seq-older >= n-m && (m == 1) == (older == l.Created) && (m == 1 || older > l.Created && older-l.Created >= m-1)
+	}
+	if op.N > 1 && !fits(op.Prev, op.N-1, l.Seq, op.N) {
+		return contradicts(op, l, "prev", op.Prev, op.N-1)
+	}
+	if j > 0 && (!fits(op.Skip, j, l.Seq, op.N) || op.Skip > op.Prev || op.Prev-op.Skip < op.N-1-j) {
+		return contradicts(op, l, "skip", op.Skip, j)
 	}
 	return nil
+}
+
+func contradicts(op record.Op, l state.Leaf, name string, seq, n uint64) error {
+	return fmt.Errorf("%w %d: the op for version %d, of a key created by record %d, says in %q that record %d wrote version %d", ErrDamaged, l.Seq, op.N, l.Created, name, seq, n)
 }

@@ -280,7 +280,15 @@ func (a *app) verifyCommand() *cobra.Command {
 			"  graven verify signed.proof --vkey @ledger.vkey --subject signed:4 --signer @alice.vkey\n" +
 			"  graven verify grown.proof --vkey @ledger.vkey --subject size:17 --old my.checkpoint",
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, argv []string) error { return a.verify(cmd.Context(), argv[0], o) },
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			// A variable that was never set is not to switch a check off.
+			for _, name := range []string{"vkey", "cosigner", "policy", "subject", "value", "signer", "old"} {
+				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+					return usage("--%s is empty", name)
+				}
+			}
+			return a.verify(cmd.Context(), argv[0], o)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.vkey, "vkey", "", "verifier key of the log, or @FILE that holds it")
