@@ -130,6 +130,11 @@ func TestAskedBefore(t *testing.T) {
 	if _, err := s.setPolicy(func(p *record.Policy) { p.Refuse = true }); err != nil {
 		t.Fatal(err)
 	}
+	withID := put("a", "2")
+	withID.ID = "id"
+	if err := s.vault.Admits(withID); !errors.Is(err, ErrDenied) {
+		t.Errorf("with an id: %v", err)
+	}
 	if err := s.vault.Admits(put("a", "2")); !errors.Is(err, ErrDenied) {
 		t.Errorf("a stranger: %v", err)
 	}

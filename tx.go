@@ -283,8 +283,11 @@ func (v *Vault) Admits(tx *Tx) error {
 			return err
 		}
 	}
-	_, err := v.encode(tx)
-	return err
+	r, err := v.encode(tx)
+	if err != nil {
+		return err
+	}
+	return r.denied
 }
 
 // checkLimits names the field, its value and the limit.
