@@ -374,68 +374,7 @@ func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 		"ok": true, "subject": r.Subject(), "origin": r.Checkpoint().Origin, "size": r.Checkpoint().Size,
 		"root": r.Checkpoint().Root.String(), "says": says,
 	}
-	claim := ""
-	switch c := r.Claim().(type) {
-	case proof.RecordProven:
-		claim = "is in the log"
-		out["claim"], out["seq"], out["record"] = "record", c.Seq, string(c.Line)
-	case proof.Present:
-		claim = "has a value"
-		out["claim"], out["seq"], out["n"], out["value"], out["value_size"] = "present", c.Seq, c.N, c.Value.String(), c.Size
-	case proof.Absent:
-		claim = "is absent"
-		out["claim"], out["deleted"] = "absent", c.Deleted
-	case proof.Listed:
-		claim = fmt.Sprintf("are %d keys, all that there are", len(c.Entries))
-		if c.More && c.Subject.Reverse {
-			claim = fmt.Sprintf("are the last %d keys; smaller ones may follow", len(c.Entries))
-		} else if c.More {
-			claim = fmt.Sprintf("are the first %d keys; greater ones may follow", len(c.Entries))
-		}
-		entries := []map[string]any{}
-		for _, e := range c.Entries {
-			entries = append(entries, map[string]any{"key": formatKey(e.Key), "seq": e.Seq, "n": e.N, "value": e.Value.String(), "size": e.Size})
-		}
-		out["claim"], out["entries"], out["more"] = "list", entries, c.More
-		saysWhen(out, c.At, c.Subject.Time)
-	case proof.History:
-		claim = fmt.Sprintf("are %d versions, all that there are", len(c.Versions))
-		if len(c.Versions) == 0 {
-			claim = noVersion(c.Never)
-		}
-		versions := []map[string]any{}
-		for i := range c.Versions {
-			versions = append(versions, versionItem(&c.Versions[i]))
-		}
-		out["claim"], out["versions"] = "history", versions
-	case proof.Past:
-		claim = noVersion(c.Never)
-		if c.Version.N > 0 {
-			claim = "was so then"
-			out["version"] = versionItem(&c.Version)
-		}
-		out["claim"] = "past"
-		saysWhen(out, c.At, c.Time)
-	case proof.OpProven:
-		claim = "is in the log"
-		out["claim"], out["seq"], out["op"], out["line"] = "op", c.Seq, c.Number, string(c.Line)
-	case proof.Signed:
-		claim = "carries a signature that was not checked: give the actor's key with --signer"
-		if o.signer != "" {
-			claim = "was signed by its actor"
-		}
-		out["claim"], out["seq"], out["actor"], out["key"], out["checked"] = "signed", c.Seq, c.Actor, c.Key, o.signer != ""
-	case proof.Consistent:
-		claim = fmt.Sprintf("have root %s: compare it with the checkpoint of that size that you have, or give that with --old", c.Root)
-		out["claim"], out["old_size"], out["old_root"] = "consistency", c.Size, c.Root.String()
-		if o.old != "" {
-			out["old_file"] = o.old
-		}
-	case proof.Counted:
-		claim = fmt.Sprintf("are %d keys", c.Live)
-		out["claim"], out["live"] = "count", c.Live
-		saysWhen(out, c.At, c.Subject.Time)
-	}
+	claim := claimWords(r.Claim(), o, out)
 	if c, ok := r.Commit(); ok {
 		out["commit"], out["time"] = c.Seq, formatTime(c.Time)
 	}
@@ -471,6 +410,83 @@ func (a *app) verdict(r *proof.Result, t trust, o verifyOptions) error {
 			fmt.Fprintf(w, "The checkpoint in %s is of the same history.\n", oneLine(o.old))
 		}
 	})
+}
+
+// claimWords says in a few words what a claim says of its subject, and puts
+// its fields into out, the JSON of the answer.
+func claimWords(claim proof.Claim, o verifyOptions, out map[string]any) string {
+	words := ""
+	switch c := claim.(type) {
+	case proof.RecordProven:
+		words = "is in the log"
+		out["claim"], out["seq"], out["record"] = "record", c.Seq, string(c.Line)
+	case proof.Present:
+		words = "has a value"
+		out["claim"], out["seq"], out["n"], out["value"], out["value_size"] = "present", c.Seq, c.N, c.Value.String(), c.Size
+	case proof.Absent:
+		words = "is absent"
+		out["claim"], out["deleted"] = "absent", c.Deleted
+	case proof.Listed:
+		words = fmt.Sprintf("are %d keys, %s", len(c.Entries), allThereAre(c.At))
+		if c.More && c.Subject.Reverse {
+			words = fmt.Sprintf("are the last %d keys; smaller ones may follow", len(c.Entries))
+		} else if c.More {
+			words = fmt.Sprintf("are the first %d keys; greater ones may follow", len(c.Entries))
+		}
+		entries := []map[string]any{}
+		for _, e := range c.Entries {
+			entries = append(entries, map[string]any{"key": formatKey(e.Key), "seq": e.Seq, "n": e.N, "value": e.Value.String(), "size": e.Size})
+		}
+		out["claim"], out["entries"], out["more"] = "list", entries, c.More
+		saysWhen(out, c.At, c.Subject.Time)
+	case proof.History:
+		words = fmt.Sprintf("are %d versions, %s", len(c.Versions), allThereAre(c.At))
+		if len(c.Versions) == 0 {
+			words = noVersion(c.Never)
+		}
+		versions := []map[string]any{}
+		for i := range c.Versions {
+			versions = append(versions, versionItem(&c.Versions[i]))
+		}
+		out["claim"], out["versions"] = "history", versions
+		saysWhen(out, c.At, c.Time)
+	case proof.Past:
+		words = noVersion(c.Never)
+		if c.Version.N > 0 {
+			words = "was so then"
+			out["version"] = versionItem(&c.Version)
+		}
+		out["claim"] = "past"
+		saysWhen(out, c.At, c.Time)
+	case proof.OpProven:
+		words = "is in the log"
+		out["claim"], out["seq"], out["op"], out["line"] = "op", c.Seq, c.Number, string(c.Line)
+	case proof.Signed:
+		words = "carries a signature that was not checked: give the actor's key with --signer"
+		if o.signer != "" {
+			words = "was signed by its actor"
+		}
+		out["claim"], out["seq"], out["actor"], out["key"], out["checked"] = "signed", c.Seq, c.Actor, c.Key, o.signer != ""
+	case proof.Consistent:
+		words = fmt.Sprintf("have root %s: compare it with the checkpoint of that size that you have, or give that with --old", c.Root)
+		out["claim"], out["old_size"], out["old_root"] = "consistency", c.Size, c.Root.String()
+		if o.old != "" {
+			out["old_file"] = o.old
+		}
+	case proof.Counted:
+		words = fmt.Sprintf("are %d keys", c.Live)
+		out["claim"], out["live"] = "count", c.Live
+		saysWhen(out, c.At, c.Subject.Time)
+	}
+	return words
+}
+
+// allThereAre says that nothing was left out, at record at or, with 0, now.
+func allThereAre(at uint64) string {
+	if at > 0 {
+		return "all that there were then"
+	}
+	return "all that there are"
 }
 
 func noVersion(never bool) string {
