@@ -6,7 +6,7 @@ FUZZTIME ?= 5s
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## run the demonstration
@@ -52,6 +52,10 @@ fuzz: ## run every fuzz target for FUZZTIME
 .PHONY: bench
 bench: ## benchmarks, with the limits of this machine beside them
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+.PHONY: bench-peers
+bench-peers: ## Graven beside other ledgers, whose modules it fetches; see bench/README.md
+	cd bench && $(GO) run .
 
 .PHONY: golden
 golden: ## write the golden vectors of testdata/format again
