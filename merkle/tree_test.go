@@ -76,6 +76,44 @@ func TestReadTreeGoesOnLikeTheTree(t *testing.T) {
 	}
 }
 
+// TestReadTreeAtEverySize reads the frontier back from the nodes of the same
+// tree at every size of the first thousands.
+func TestReadTreeAtEverySize(t *testing.T) {
+	nodes := nodeMap{}
+	var tree Tree
+	for n, leaf := range testLeaves(3000) {
+		tree.AppendNodes(leaf, func(id NodeID, h Hash) { nodes[id] = h })
+		got, err := ReadTree(uint64(n+1), nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Size() != tree.Size() || got.Root() != tree.Root() {
+			t.Fatalf("size %d: root %v, want %v", n+1, got.Root(), tree.Root())
+		}
+		got.Append(leaf)
+		want := tree
+		want.Append(leaf)
+		if got.Root() != want.Root() {
+			t.Fatalf("size %d: another root after one more leaf", n+1)
+		}
+	}
+}
+
+// nodeMap is a reader of nodes that are at hand.
+type nodeMap map[NodeID]Hash
+
+func (m nodeMap) ReadHashes(ids []NodeID) ([]Hash, error) {
+	var hashes []Hash
+	for _, id := range ids {
+		h, ok := m[id]
+		if !ok {
+			return nil, ErrRange
+		}
+		hashes = append(hashes, h)
+	}
+	return hashes, nil
+}
+
 func TestTreeIsAValue(t *testing.T) {
 	leaves := testLeaves(20)
 	var tree Tree

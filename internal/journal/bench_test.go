@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"graven/internal/fsx"
@@ -103,5 +104,62 @@ func BenchmarkLines256(b *testing.B) {
 		n = (n*1103515245 + 12345) % 63_000
 		_, err := l.Lines(n, n+256)
 		must(b, err)
+	}
+}
+
+// gridOver is a grid of a log whose lines are all in the table.
+func gridOver(b *testing.B, l *Log) Grid {
+	var list []Pos
+	must(b, l.Places(0, l.Next(), bundleLines, func(_ uint64, at Pos) { list = append(list, at) }))
+	return func(seq uint64) (uint64, Pos, error) {
+		return seq - seq%bundleLines, list[seq/bundleLines], nil
+	}
+}
+
+// BenchmarkOpen scans the log from its start and from its last group.
+func BenchmarkOpen(b *testing.B) {
+	l := filled(b)
+	last, err := l.Position(l.Next() - 16)
+	must(b, err)
+	for name, start := range map[string]Start{"start": {}, "end": {l.Next() - 16, last}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				again, err := Open(l.dir, l.opts)
+				must(b, err)
+				_, err = again.ScanFrom(start, nil)
+				must(b, err)
+				must(b, again.Close())
+			}
+		})
+	}
+}
+
+// BenchmarkOld reads old lines: of bundles that are known, of others, and all in order.
+func BenchmarkOld(b *testing.B) {
+	l := filled(b)
+	l.SetGrid(gridOver(b, l))
+	l.Forget(l.Next())
+	b.Run("known", func(b *testing.B) {
+		for n := uint64(0); b.Loop(); n++ {
+			must(b, second(l.Line(n*7919%64_000)))
+		}
+	})
+	b.Run("cold", func(b *testing.B) {
+		for n := uint64(0); b.Loop(); n++ {
+			l.bundles.clear()
+			must(b, second(l.Line(n*7919%64_000)))
+		}
+	})
+	for _, cold := range []bool{true, false} {
+		b.Run(fmt.Sprintf("stream/cold=%v", cold), func(b *testing.B) {
+			b.SetBytes(1024 * 500)
+			for n := uint64(0); b.Loop(); n++ {
+				if cold {
+					l.bundles.clear()
+				}
+				from := n % 62 * 1024
+				must(b, second(l.Lines(from, from+1024)))
+			}
+		})
 	}
 }

@@ -66,6 +66,62 @@ func TestReadersAndWriter(t *testing.T) {
 	must(t, l.Close())
 }
 
+// TestReadersAndForget reads while the log grows and its table is forgotten, by
+// another goroutine than the one that appends.
+func TestReadersAndForget(t *testing.T) {
+	opts := Options{FileRecords: 150, FileBytes: 1 << 30}
+	groups := makeGroups(opts, 1200)
+	d := written(t, opts, groups[:300])
+	l := openFrom(t, d, opts, groups[200].start(), gridOf(groups, bundleLines))
+	where := places(groups)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for r := range 3 {
+		wg.Go(func() {
+			for n := uint64(r); !done.Load() || n < 100; n = n*7 + 3 {
+				next := l.Next()
+				from := n % next
+				to := min(next, from+n%600)
+				lines, err := l.Lines(from, to)
+				if err != nil || uint64(len(lines)) != to-from {
+					t.Errorf("[%d, %d): %d lines, %v", from, to, len(lines), err)
+					return
+				}
+				for i, got := range lines {
+					if string(got)+"\n" != line(from+uint64(i)) {
+						t.Errorf("line %d: %q", from+uint64(i), got)
+						return
+					}
+				}
+				if at, err := l.Position(from); err != nil || at != where[from] {
+					t.Errorf("line %d at %v: %v", from, at, err)
+				}
+				l.Bytes()
+			}
+		})
+	}
+	wg.Go(func() {
+		for before := groups[200].first; !done.Load(); before = min(before+13, l.Next()) {
+			l.Forget(before)
+			if err := l.Places(before, l.Next(), 16, func(uint64, Pos) {}); err != nil {
+				t.Error(err)
+			}
+			runtime.Gosched()
+		}
+	})
+	for i, g := range groups[300:] {
+		must(t, l.appendGroup(g))
+		if i%10 == 0 {
+			must(t, l.Sync())
+			runtime.Gosched()
+		}
+	}
+	done.Store(true)
+	wg.Wait()
+	must(t, readBack(l, groups))
+	must(t, l.Close())
+}
+
 // slow is a disk on which the writer's calls wait until told to go on.
 type slow struct {
 	fsx.Disk

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -22,6 +23,19 @@ type script struct {
 	groups []group
 	every  int
 	early  bool // defect: the write-ahead log forgets before the sync
+	middle bool // recoveries do not read the first half of what is synced, and the writer forgets
+}
+
+// start is where a recovery begins to read if so many groups are synced.
+func (s *script) start(synced int) Start {
+	switch n := synced / 2; {
+	case !s.middle || n == 0:
+		return Start{}
+	case synced%2 == 0:
+		return s.groups[n-1].end()
+	default:
+		return s.groups[n].start()
+	}
 }
 
 func newScript(opts Options, n, every int) *script {
@@ -47,6 +61,9 @@ func (s *script) run(m *fsx.Mem, d fsx.Disk) error {
 			if err = l.Sync(); err == nil {
 				m.Mark(forgotten(i + 1))
 			}
+			if s.middle {
+				l.Forget(s.groups[i].first)
+			}
 		}
 	}
 	return errors.Join(err, l.Close())
@@ -63,7 +80,7 @@ func (s *script) judge(d fsx.Disk, events []any) error {
 			gone = max(gone, int(e))
 		}
 	}
-	l, err := recoverLog(d, s.opts, s.groups[:have], gone)
+	l, err := recoverFrom(d, s.opts, s.groups[:have], s.start(gone), gone)
 	if err != nil {
 		return fmt.Errorf("groups %d to %d: %w", gone, have, err)
 	}
@@ -75,7 +92,7 @@ func (s *script) judge(d fsx.Disk, events []any) error {
 	}
 	l, err = Open(folder(d), s.opts)
 	if err == nil {
-		_, err = l.Scan(check)
+		_, err = l.ScanFrom(s.start(have), check)
 	}
 	if err == nil {
 		err = readBack(l, s.groups[:have])
@@ -90,12 +107,18 @@ func (s *script) judge(d fsx.Disk, events []any) error {
 }
 
 func scripts() map[string]*script {
-	return map[string]*script{
+	all := map[string]*script{
 		"by records": newScript(Options{FileRecords: 5, FileBytes: 1 << 20}, 18, 4),
 		"by bytes":   newScript(Options{FileRecords: 1000, FileBytes: 900}, 18, 3),
 		"one each":   newScript(Options{FileRecords: 1, FileBytes: 1}, 9, 3),
 		"one file":   newScript(Options{FileRecords: 1000, FileBytes: 1 << 20}, 14, 5),
 	}
+	for name, s := range maps.Clone(all) {
+		middle := *s
+		middle.middle = true
+		all[name+", from the middle"] = &middle
+	}
+	return all
 }
 
 // TestCrash enumerates what a power cut may leave, and recovers.
@@ -123,7 +146,14 @@ func TestCrash(t *testing.T) {
 // TestCrashInRecovery crashes once more while a crash is being recovered from,
 // and right after.
 func TestCrashInRecovery(t *testing.T) {
-	s := newScript(Options{FileRecords: 5, FileBytes: 1 << 20}, 10, 4)
+	for _, middle := range []bool{false, true} {
+		s := newScript(Options{FileRecords: 5, FileBytes: 1 << 20}, 10, 4)
+		s.middle = middle
+		t.Run(fmt.Sprintf("middle %v", middle), s.crashTwice)
+	}
+}
+
+func (s *script) crashTwice(t *testing.T) {
 	m := fsx.NewMem()
 	m.Record()
 	must(t, s.run(m, m))
@@ -165,7 +195,7 @@ func (s *script) judgeOnce(d *fsx.Mem, events []any, have int) error {
 			gone = max(gone, int(e))
 		}
 	}
-	_, err := recoverLog(d, s.opts, s.groups[:have], gone)
+	_, err := recoverFrom(d, s.opts, s.groups[:have], s.start(gone), gone)
 	d.Mark(forgotten(have))
 	return err
 }

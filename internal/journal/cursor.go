@@ -6,6 +6,11 @@ type Pos struct {
 	Offset int64
 }
 
+// before reports whether p is a place before q.
+func (p Pos) before(q Pos) bool {
+	return p.File < q.File || p.File == q.File && p.Offset < q.Offset
+}
+
 // Cursor walks over the log's places without touching a file. It says where
 // groups go that are still to be written.
 type Cursor struct {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"graven/internal/fsx"
@@ -49,7 +50,8 @@ func TestGolden(t *testing.T) {
 }
 
 // FuzzScan reads two files of any bytes. It must not panic; the lines and the
-// junk that it reports are the bytes of the files, and the table finds each line again.
+// junk that it reports are the bytes of the files, and the table finds each line
+// again. So does a scan that begins at any of the lines.
 func FuzzScan(f *testing.F) {
 	f.Add([]byte(line(0)+line(1)), []byte(line(2)))
 	f.Add([]byte("a\n\n\x00\n"), []byte("b\nc"))
@@ -67,7 +69,11 @@ func FuzzScan(f *testing.F) {
 		l, err := Open(folder(d), opts)
 		must(t, err)
 		var all []byte
-		tail, err := l.Scan(func(seq uint64, line []byte, _ Pos) error {
+		var starts []Start
+		tail, err := l.Scan(func(seq uint64, line []byte, at Pos) error {
+			if len(starts) < 20 {
+				starts = append(starts, Start{seq, at})
+			}
 			if len(line) > maxLine {
 				t.Errorf("line %d has %d bytes", seq, len(line))
 			}
@@ -91,6 +97,17 @@ func FuzzScan(f *testing.F) {
 		must(t, err)
 		if back := append(bytes.Join(got, []byte("\n")), '\n'); tail.Next > 0 && !bytes.Equal(back, all) {
 			t.Errorf("%q is read back as %q", all, back)
+		}
+		for _, start := range starts {
+			again, err := l.ScanFrom(start, nil)
+			if err != nil || again != tail {
+				t.Fatalf("from %v: %+v, wanted %+v: %v", start, again, tail, err)
+			}
+			lines, err := l.Lines(0, tail.Next)
+			must(t, err)
+			if !slices.EqualFunc(lines, got, bytes.Equal) {
+				t.Errorf("from %v: %q is read back as %q", start, got, lines)
+			}
 		}
 	})
 }

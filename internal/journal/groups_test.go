@@ -58,6 +58,36 @@ func (l *Log) appendGroup(g group) error {
 	return nil
 }
 
+// start is where a group begins.
+func (g group) start() Start { return Start{Seq: g.first, Pos: g.at} }
+
+// end is where a group ends, which is as good a start.
+func (g group) end() Start {
+	return Start{Seq: g.first + uint64(g.records), Pos: Pos{File: g.at.File, Offset: g.at.Offset + int64(len(g.lines))}}
+}
+
+// places returns where each line of groups begins.
+func places(groups []group) []Pos {
+	var list []Pos
+	for _, g := range groups {
+		at := g.at
+		for _, l := range bytes.SplitAfter(g.lines[:len(g.lines)-1], []byte("\n")) {
+			list = append(list, at)
+			at.Offset += int64(len(l))
+		}
+	}
+	return list
+}
+
+// gridOf is a grid of the groups that names every so many records.
+func gridOf(groups []group, every uint64) Grid {
+	list := places(groups)
+	return func(seq uint64) (uint64, Pos, error) {
+		at := seq - seq%every
+		return at, list[at], nil
+	}
+}
+
 // check is a callback for Scan that accepts the lines of line only.
 func check(seq uint64, got []byte, _ Pos) error {
 	if string(got)+"\n" != line(seq) {

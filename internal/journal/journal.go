@@ -2,8 +2,18 @@
 //
 // The log is a row of files, each named by the seq of its first record. Lines
 // are appended to the last one, the active file, in groups; after a group that
-// fills the file the next one is begun. The journal knows where each line
-// begins, 4 bytes a record, and nothing of what a line means.
+// fills the file the next one is begun. The journal knows nothing of what a line
+// means.
+//
+// Where the newest lines begin stands in a table in memory, 4 bytes a record. It
+// begins where the scan at open did, and Forget takes from its front, so it does
+// not grow with the log. An older line is found from a record before it whose
+// place is known: the first of its file, or one that the Grid names, every 256th.
+// The lines between are counted once and then known for a while.
+//
+//	log-…000.jsonl      log-…400.jsonl      log-…7f3.jsonl
+//	|---+---+---+---    |---+---+---::::    |::::::::::::: <- the next line
+//	 old lines: the places of | and + are known  : in the table
 //
 // It stands behind the write-ahead log: what was appended and not synced may be
 // lost or torn in a crash, and is written again, at the same place, by Restore.
@@ -15,11 +25,13 @@
 //     recovery, and returns it.
 //   - Readers see a line only after it was written, and never wait for the
 //     writer's disk.
+//   - Every record is in the table or older than all that are.
 //
 // Example:
 //
 //	log, err := journal.Open(vault.Sub("log"), journal.Options{FileRecords: 65536, FileBytes: 64 << 20})
-//	tail, err := log.ScanUntil(firstGroupOfWAL, check) // builds the table of lines
+//	log.SetGrid(grid)
+//	tail, err := log.ScanFromUntil(start, firstGroupOfWAL, check) // builds the table of lines
 //	err = log.Restore(at, lines, records)              // each group of the WAL
 //	log.EndGroup()
 //	n, err := log.Cut(log.Tail())
@@ -29,6 +41,7 @@
 //	log.EndGroup()
 //	err = log.Sync()
 //	line, err := log.Line(seq) // any goroutine
+//	log.Forget(seq)            // when the grid covers the records before it
 package journal
 
 import (
@@ -97,16 +110,17 @@ const maxFileBytes = 1 << 31
 // maxSeq is the greatest seq of a record.
 const maxSeq = 1<<53 - 1
 
-// Log is the log of one vault. One goroutine writes (Scan, Append, EndGroup,
-// Restore, Cut, Reserve, Sync, Close); Line, Lines, Position, Tail and Next may
-// be called by any.
+// Log is the log of one vault. One goroutine writes (Scan and its kin, Append,
+// EndGroup, Restore, Cut, Reserve, Sync, Close); the other methods may be called
+// by any, Forget not beside a scan, Restore or Cut.
 type Log struct {
 	dir     fsx.Dir
 	opts    Options
 	readers handles
+	bundles bundles // of old lines
 
 	// Owned by the writer.
-	listed  []uint64 // first seqs of the files found at Open that are not in the table yet
+	listed  []uint64 // first seqs of the files found at Open that no scan has come to yet
 	scanned bool     // a Scan has ended well enough to go on from
 	started bool     // a file was opened for writing
 	closed  bool
@@ -115,15 +129,37 @@ type Log struct {
 	behind  []*writer // files written before it and not synced yet
 
 	mu     sync.RWMutex // guards what follows; never held over I/O
-	files  []*logFile   // by first seq, without gaps; only the last one grows
+	grid   Grid         // nil: none
+	old    []oldFile    // the files before the table, by first seq
+	files  []*logFile   // the table: by first seq, without gaps; only the last one grows
 	cursor Cursor       // the tail
 }
 
-// logFile is where the lines of a file begin.
+// oldFile is a file of which no line is in the table.
+type oldFile struct {
+	first uint64 // seq of line 0
+	size  int64
+}
+
+// logFile is where lines of a file begin, from one on to the end.
+//
+// Invariant: base+len(offsets) is the first seq of the file that follows, or the
+// log's next; base is first in all files of the table but the first one, whose
+// lines before base are old.
 type logFile struct {
 	first   uint64   // seq of line 0
+	base    uint64   // seq of the line at offsets[0]
 	offsets []uint32 // where each line begins
 	size    int64    // where the last one ends
+}
+
+// place returns where the line of a seq begins; of the one behind the last,
+// where that one ends.
+func (f *logFile) place(seq uint64) int64 {
+	if i := seq - f.base; i < uint64(len(f.offsets)) {
+		return int64(f.offsets[i])
+	}
+	return f.size
 }
 
 // Open lists the files of a folder, which need not exist. It changes nothing

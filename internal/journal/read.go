@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
-	"sync"
-
-	"graven/internal/fsx"
+	"io"
 )
 
 // Line returns a record's line without its newline. It is the caller's. The
@@ -21,17 +18,23 @@ func (l *Log) Line(seq uint64) ([]byte, error) {
 }
 
 // Lines returns the lines of the records [from, to), without newlines, with one
-// read for each file. All are in memory at once: the caller bounds the range.
+// read for each file in the table, and one or two for up to 256 old lines. All
+// are in memory at once: the caller bounds the range. A *DamageError says that
+// lines are not where they must be.
 func (l *Log) Lines(from, to uint64) ([][]byte, error) {
-	parts, err := l.parts(from, to)
-	if err != nil {
-		return nil, err
+	if next := l.Next(); from > to || to > next {
+		return nil, fmt.Errorf("records [%d, %d) of %d: %w", from, to, next, ErrOutOfRange)
 	}
 	lines := make([][]byte, 0, to-from)
-	for _, p := range parts {
+	for from < to {
+		p, err := l.part(from, to)
+		if err != nil {
+			return nil, err
+		}
 		if lines, err = l.readPart(p, lines); err != nil {
 			return nil, err
 		}
+		from += uint64(len(p.offsets))
 	}
 	return lines, nil
 }
@@ -41,44 +44,39 @@ type part struct {
 	first   uint64   // the file
 	offsets []uint32 // where each line begins
 	end     int64    // where the last one ends
+	data    []byte   // the lines, if they were read already
 }
 
-// parts cuts a range of records by files.
-func (l *Log) parts(from, to uint64) ([]part, error) {
+// part returns the longest part of the records [from, to) that begins with from.
+func (l *Log) part(from, to uint64) (part, error) {
 	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if from > to || to > l.cursor.next {
-		return nil, fmt.Errorf("records [%d, %d) of %d: %w", from, to, l.cursor.next, ErrOutOfRange)
-	}
-	var parts []part
-	for i := max(0, l.fileOf(from)); from < to; i++ {
-		f := l.files[i]
-		a := from - f.first
-		b := min(to-f.first, uint64(len(f.offsets)))
-		if a == b {
-			continue // the last file before an empty one
+	next := l.cursor.next
+	if to > next || from >= l.base() {
+		defer l.mu.RUnlock()
+		if to > next {
+			return part{}, fmt.Errorf("records [%d, %d) of %d: %w", from, to, next, ErrOutOfRange)
 		}
-		p := part{first: f.first, offsets: f.offsets[a:b:b], end: f.size}
-		if b < uint64(len(f.offsets)) {
-			p.end = int64(f.offsets[b])
-		}
-		parts = append(parts, p)
-		from = f.first + b
+		return l.tablePart(from, to), nil
 	}
-	return parts, nil
+	s := l.stretchOf(from)
+	l.mu.RUnlock()
+	return l.oldPart(s, from, to)
 }
 
-// readPart reads the lines of one part.
+// readPart appends the lines of one part.
 func (l *Log) readPart(p part, lines [][]byte) ([][]byte, error) {
-	h, err := l.readers.get(p.first)
-	if err != nil {
-		return nil, err
-	}
-	defer l.readers.put(h)
 	start := int64(p.offsets[0])
-	data := make([]byte, p.end-start)
-	if err := readFull(h.f, data, start); err != nil {
-		return nil, fmt.Errorf("%s: offset %d: %w", l.path(Name(p.first)), start, err)
+	data := p.data
+	if data == nil {
+		h, err := l.readers.get(p.first)
+		if err != nil {
+			return nil, err
+		}
+		defer l.readers.put(h)
+		data = make([]byte, p.end-start)
+		if err := readFull(h.f, data, start); err != nil {
+			return nil, l.readError(p.first, start, err)
+		}
 	}
 	for i, off := range p.offsets {
 		end := p.end
@@ -88,14 +86,25 @@ func (l *Log) readPart(p part, lines [][]byte) ([][]byte, error) {
 		line := data[int64(off)-start : end-start]
 		n := bytes.IndexByte(line, '\n')
 		if n != len(line)-1 {
-			return nil, &DamageError{
-				File: l.path(Name(p.first)), Offset: int64(off),
-				Want: fmt.Sprintf("a line of %d bytes", len(line)-1), Got: describe(n),
-			}
+			return nil, l.damage(p.first, int64(off), fmt.Sprintf("a line of %d bytes", len(line)-1), describe(n))
 		}
 		lines = append(lines, line[:n:n])
 	}
 	return lines, nil
+}
+
+// damage is the error of bytes that are not what they must be.
+func (l *Log) damage(file uint64, off int64, want, got string) error {
+	return &DamageError{File: l.path(Name(file)), Offset: off, Want: want, Got: got}
+}
+
+// readError is the error of a read of lines that must be there: damage if the
+// file ends before, which is none of the disk's.
+func (l *Log) readError(file uint64, off int64, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return l.damage(file, off, "whole lines", "the end of the file within them")
+	}
+	return fmt.Errorf("%s: offset %d: %w", l.path(Name(file)), off, err)
 }
 
 func describe(newline int) string {
@@ -106,131 +115,20 @@ func describe(newline int) string {
 }
 
 // Position returns where a record's line begins; for the next record, the tail.
+// For an old one it may have to read, with the errors of Lines.
 func (l *Log) Position(seq uint64) (Pos, error) {
 	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if seq == l.cursor.next {
-		return l.cursor.Pos(), nil
+	next, tail := l.cursor.next, l.cursor.Pos()
+	l.mu.RUnlock()
+	if seq == next {
+		return tail, nil
 	}
-	if seq > l.cursor.next {
-		return Pos{}, fmt.Errorf("seq %d of %d: %w", seq, l.cursor.next, ErrOutOfRange)
+	if seq > next {
+		return Pos{}, fmt.Errorf("seq %d of %d: %w", seq, next, ErrOutOfRange)
 	}
-	f := l.files[l.fileOf(seq)]
-	return Pos{File: f.first, Offset: int64(f.offsets[seq-f.first])}, nil
-}
-
-// maxReaders bounds the files that are open for reading and not being read.
-const maxReaders = 16
-
-// handles keeps files open for reading, the ones used last.
-type handles struct {
-	dir fsx.Dir
-
-	mu     sync.Mutex // never held over I/O but closing
-	open   map[uint64]*handle
-	clock  uint64 // counts uses
-	closed bool
-}
-
-// handle is an open file. Its fields belong to handles.mu.
-type handle struct {
-	first uint64
-	f     fsx.File
-	users int
-	used  uint64
-	gone  bool // no longer in the map: the last user closes it
-}
-
-// get returns a file for reading; put gives it back.
-func (hs *handles) get(first uint64) (*handle, error) {
-	if h, err := hs.take(first, nil); h != nil || err != nil {
-		return h, err
-	}
-	f, err := hs.dir.Open(Name(first))
+	p, err := l.part(seq, seq+1)
 	if err != nil {
-		return nil, err
+		return Pos{}, err
 	}
-	h, err := hs.take(first, f)
-	if err != nil || h.f != f {
-		err = errors.Join(err, f.Close()) // too late, or another reader was faster
-	}
-	return h, err
-}
-
-// take returns the open file, or makes f the open file.
-func (hs *handles) take(first uint64, f fsx.File) (*handle, error) {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	if hs.closed {
-		return nil, fmt.Errorf("%s: %w", Name(first), fs.ErrClosed)
-	}
-	h := hs.open[first]
-	if h == nil && f != nil {
-		hs.evict()
-		h = &handle{first: first, f: f}
-		hs.open[first] = h
-	}
-	if h != nil {
-		h.users++
-		hs.clock++
-		h.used = hs.clock
-	}
-	return h, nil
-}
-
-// evict closes the file whose use is longest ago if there are too many.
-func (hs *handles) evict() {
-	if len(hs.open) < maxReaders {
-		return
-	}
-	var oldest *handle
-	for _, h := range hs.open {
-		if oldest == nil || h.used < oldest.used {
-			oldest = h
-		}
-	}
-	_ = hs.drop(oldest) // was only read
-}
-
-// drop takes a file out and closes it as soon as nobody reads it.
-func (hs *handles) drop(h *handle) error {
-	delete(hs.open, h.first)
-	h.gone = true
-	if h.users > 0 {
-		return nil
-	}
-	return h.f.Close()
-}
-
-// put gives a file back.
-func (hs *handles) put(h *handle) {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	h.users--
-	if h.gone && h.users == 0 {
-		_ = h.f.Close() // was only read
-	}
-}
-
-// close closes all files that nobody reads; the others are closed by their last reader.
-func (hs *handles) close() error {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	hs.closed = true
-	var errs []error
-	for _, h := range hs.open {
-		errs = append(errs, hs.drop(h))
-	}
-	return errors.Join(errs...)
-}
-
-// Bytes is the length of all log files, as far as lines were written.
-func (l *Log) Bytes() int64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	var n int64
-	for _, f := range l.files {
-		n += f.size
-	}
-	return n
+	return Pos{File: p.first, Offset: int64(p.offsets[0])}, nil
 }

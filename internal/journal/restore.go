@@ -17,7 +17,8 @@ import (
 // and nothing is changed.
 //
 // A line never reaches from one file into the next, and groups are not split,
-// so all lines go to one file. ErrPosition says that no line begins at the position.
+// so all lines go to one file. ErrPosition says that no line begins at the
+// position, or that it is before the table.
 func (l *Log) Restore(at Pos, lines []byte, records int) error {
 	if err := l.writable(); err != nil {
 		return err
@@ -54,6 +55,11 @@ func (l *Log) seqAt(at Pos) (uint64, error) {
 	if at == c.at() || at == (Pos{File: c.next}) && c.full() {
 		return c.next, nil
 	}
+	if len(l.files) > 0 {
+		if f := l.files[0]; at.before(Pos{File: f.first, Offset: f.place(f.base)}) {
+			return 0, fmt.Errorf("%s: offset %d: %w: it is before the start of the scan, or forgotten; seq %d is the first that is not", l.path(Name(at.File)), at.Offset, ErrPosition, f.base)
+		}
+	}
 	i := l.fileOf(at.File)
 	if i < 0 || l.files[i].first != at.File || at.Offset < 0 {
 		return 0, fmt.Errorf("%s: %w: the log ends with %s at offset %d", l.path(Name(at.File)), ErrPosition, l.path(Name(c.file)), c.offset)
@@ -61,7 +67,7 @@ func (l *Log) seqAt(at Pos) (uint64, error) {
 	f := l.files[i]
 	n := sort.Search(len(f.offsets), func(i int) bool { return int64(f.offsets[i]) >= at.Offset })
 	if n < len(f.offsets) && int64(f.offsets[n]) == at.Offset {
-		return f.first + uint64(n), nil
+		return f.base + uint64(n), nil
 	}
 	return 0, fmt.Errorf("%s: offset %d: %w: no line begins there", l.path(Name(at.File)), at.Offset, ErrPosition)
 }
@@ -76,7 +82,7 @@ func (l *Log) matches(at Pos, seq uint64, lengths []int) error {
 	f := l.files[i]
 	off := at.Offset
 	for n, length := range lengths {
-		k := int(seq-f.first) + n
+		k := int(seq-f.base) + n
 		switch {
 		case k < len(f.offsets) && int64(f.offsets[k]) == off:
 		case k >= len(f.offsets) && i == len(l.files)-1 && (k > len(f.offsets) || off == f.size):
@@ -91,7 +97,7 @@ func (l *Log) matches(at Pos, seq uint64, lengths []int) error {
 	return nil
 }
 
-// fileOf returns the index of the file that holds a seq, -1 if there are no files.
+// fileOf returns the index of the table's file that holds a seq, -1 if none does.
 func (l *Log) fileOf(seq uint64) int {
 	return sort.Search(len(l.files), func(i int) bool { return l.files[i].first > seq }) - 1
 }
@@ -175,8 +181,8 @@ func isRecord(line []byte, seq uint64) bool {
 // Cut takes away everything behind a position, in a recovery, and returns how
 // many bytes that were: the rest of the position's file, and the file that
 // follows, if there is one. That one stays, empty, since its name is that of the
-// next line. The position is the tail or where a line begins; ErrPosition if a
-// whole file would have to go. It is durable after Sync.
+// next line. The position is the tail or where a line of the table begins;
+// ErrPosition if a whole file would have to go. It is durable after Sync.
 func (l *Log) Cut(at Pos) (int64, error) {
 	if err := l.writable(); err != nil {
 		return 0, err
@@ -275,7 +281,7 @@ func (l *Log) shrink(i int, at Pos, seq uint64, next bool) {
 	}
 	// A new one, since readers may have the old one in hand.
 	f := l.files[i]
-	f = &logFile{first: f.first, offsets: slices.Clone(f.offsets[:seq-f.first]), size: at.Offset}
+	f = &logFile{first: f.first, base: f.base, offsets: slices.Clone(f.offsets[:seq-f.base]), size: at.Offset}
 	l.files[i] = f
 	l.cursor.file, l.cursor.offset, l.cursor.records = f.first, at.Offset, seq-f.first
 }

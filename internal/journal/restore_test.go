@@ -13,16 +13,22 @@ import (
 // recoverLog does what a vault does after a crash: it knows the groups from a
 // number on, and that those before are in the log.
 func recoverLog(d fsx.Disk, opts Options, groups []group, from int) (*Log, error) {
+	return recoverFrom(d, opts, groups, Start{}, from)
+}
+
+// recoverFrom is recoverLog that does not read what is before a start.
+func recoverFrom(d fsx.Disk, opts Options, groups []group, start Start, from int) (*Log, error) {
 	l, err := Open(folder(d), opts)
 	if err != nil {
 		return nil, err
 	}
+	l.SetGrid(gridOf(groups, bundleLines))
 	c := NewCursor(opts)
 	for _, g := range groups[:from] {
 		c.Add(int64(len(g.lines)), g.records)
 		c.EndGroup()
 	}
-	tail, err := l.ScanUntil(c.Pos(), check)
+	tail, err := l.ScanFromUntil(start, c.Pos(), check)
 	if err != nil {
 		return nil, err
 	}

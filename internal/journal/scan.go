@@ -2,9 +2,7 @@ package journal
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 
 	"graven/internal/fsx"
 )
@@ -16,29 +14,44 @@ type Tail struct {
 	Junk int64  // bytes behind the last newline of the last file, if the scan came so far
 }
 
+// LineFunc is told each line of a scan, where it begins, and in order. The line
+// has no newline and is valid until it returns.
+type LineFunc func(seq uint64, line []byte, at Pos) error
+
 // scanBytes is how much of a file is in memory. It holds the longest line.
 const scanBytes = 256 << 10
+
+// noLimit is behind every line.
+var noLimit = Pos{File: maxSeq + 1}
 
 // Scan reads the whole log from the start, calls fn with each line and builds
 // the table of lines. It may be called again until something is written.
 //
-// The line has no newline and is valid until fn returns. An error of fn ends
-// the scan and is returned as it is; the log then ends before that line. Bytes
-// without a newline at the very end are no error but Junk. A *DamageError names
-// a longer line, or such bytes in a file that is not the last; ErrGap names two
-// files that do not fit together.
-func (l *Log) Scan(fn func(seq uint64, line []byte, at Pos) error) (Tail, error) {
-	return l.scan(Pos{File: maxSeq + 1}, fn)
-}
+// An error of fn ends the scan and is returned as it is; the log then ends
+// before that line. Bytes without a newline at the very end are no error but
+// Junk. A *DamageError names a longer line, or such bytes in a file that is not
+// the last; ErrGap names two files that do not fit together.
+func (l *Log) Scan(fn LineFunc) (Tail, error) { return l.ScanFromUntil(Start{}, noLimit, fn) }
 
 // ScanUntil is Scan of what stands before a position; nothing behind it is
 // looked at. It is ErrPosition if no line begins there and the log does not end
 // there. A log that ends before is no error: compare Tail.Pos.
-func (l *Log) ScanUntil(limit Pos, fn func(seq uint64, line []byte, at Pos) error) (Tail, error) {
-	return l.scan(limit, fn)
+func (l *Log) ScanUntil(limit Pos, fn LineFunc) (Tail, error) {
+	return l.ScanFromUntil(Start{}, limit, fn)
 }
 
-func (l *Log) scan(limit Pos, fn func(seq uint64, line []byte, at Pos) error) (Tail, error) {
+// ScanFrom is Scan from a record on. Of the files before it only names and
+// sizes are looked at, so that one of them is missing or damaged shows when its
+// lines are read. It is ErrPosition if no line can begin at start; which record
+// begins there is believed, as far as the end of the file does not show that it
+// is another (ErrGap): who is not sure reads the line before it.
+func (l *Log) ScanFrom(start Start, fn LineFunc) (Tail, error) {
+	return l.ScanFromUntil(start, noLimit, fn)
+}
+
+// ScanFromUntil is ScanFrom of what stands before a position, as ScanUntil is of
+// Scan. A limit before the start is ErrPosition.
+func (l *Log) ScanFromUntil(start Start, limit Pos, fn LineFunc) (Tail, error) {
 	switch {
 	case l.poison != nil:
 		return Tail{}, fmt.Errorf("%w: %w", ErrPoisoned, l.poison)
@@ -48,9 +61,17 @@ func (l *Log) scan(limit Pos, fn func(seq uint64, line []byte, at Pos) error) (T
 	if fn == nil {
 		fn = func(uint64, []byte, Pos) error { return nil }
 	}
+	l.scanned = false
 	l.rewind()
+	at, err := l.startAt(start)
+	if err != nil {
+		return Tail{}, err
+	}
+	if limit.before(at) {
+		return Tail{}, fmt.Errorf("%s: offset %d: %w: the scan begins behind it, at %s, offset %d", l.path(Name(limit.File)), limit.Offset, ErrPosition, l.path(Name(at.File)), at.Offset)
+	}
 	s := &scanner{log: l, limit: limit, fn: fn, buf: make([]byte, scanBytes)}
-	err := s.run()
+	err = s.run(at)
 	l.scanned = err == nil || s.stopped
 	if err == nil {
 		l.EndGroup() // if it is not so, the caller cuts
@@ -63,11 +84,15 @@ func (l *Log) rewind() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []uint64
+	for _, f := range l.old {
+		all = append(all, f.first)
+	}
 	for _, f := range l.files {
 		all = append(all, f.first)
 	}
 	l.listed = append(all, l.listed...)
-	l.files = nil
+	l.old, l.files = nil, nil
+	l.bundles.clear() // what was old may be in the table next, and be cut
 	l.cursor = NewCursor(l.opts)
 }
 
@@ -75,16 +100,22 @@ func (l *Log) rewind() {
 type scanner struct {
 	log   *Log
 	limit Pos
-	fn    func(seq uint64, line []byte, at Pos) error
+	fn    LineFunc
 	buf   []byte
 
 	junk    int64
 	stopped bool // by fn
 }
 
-// run reads the listed files in order.
-func (s *scanner) run() error {
+// run reads the file of the start, if the scan does not begin with the log, and
+// then the listed files in order.
+func (s *scanner) run(at Pos) error {
 	l := s.log
+	if len(l.files) > 0 {
+		if err := s.file(at, len(l.listed) == 0); err != nil || s.limit.File == at.File {
+			return err
+		}
+	}
 	for len(l.listed) > 0 {
 		first := l.listed[0]
 		if next := l.cursor.next; first != next {
@@ -95,10 +126,10 @@ func (s *scanner) run() error {
 		}
 		l.listed = l.listed[1:]
 		l.mu.Lock()
-		l.files = append(l.files, &logFile{first: first})
+		l.files = append(l.files, &logFile{first: first, base: first})
 		l.cursor = Cursor{opts: l.opts, file: first, next: first}
 		l.mu.Unlock()
-		if err := s.file(first, len(l.listed) == 0); err != nil {
+		if err := s.file(Pos{File: first}, len(l.listed) == 0); err != nil {
 			return err
 		}
 		if s.limit.File == first {
@@ -108,10 +139,10 @@ func (s *scanner) run() error {
 	return nil
 }
 
-// file reads one file's lines.
-func (s *scanner) file(first uint64, last bool) error {
+// file reads one file's lines from a position on.
+func (s *scanner) file(at Pos, last bool) error {
 	l := s.log
-	f, err := l.dir.Open(Name(first))
+	f, err := l.dir.Open(Name(at.File))
 	if err != nil {
 		return err
 	}
@@ -120,29 +151,22 @@ func (s *scanner) file(first uint64, last bool) error {
 	if err != nil {
 		return err
 	}
-	if s.limit.File == first && s.limit.Offset < size {
+	if s.limit.File == at.File && s.limit.Offset < size {
 		size = s.limit.Offset
 	}
-	var have []byte // read and not used
-	off := int64(0) // of have
+	r := liner{f: f, off: at.Offset, end: size, buf: s.buf}
 	for {
-		if i := bytes.IndexByte(have[:min(len(have), maxLine+1)], '\n'); i >= 0 {
-			if err := s.line(have[:i], off); err != nil {
-				return err
-			}
-			have, off = have[i+1:], off+int64(i)+1
-			continue
+		off := r.off
+		line, ok, err := r.next()
+		if err != nil {
+			return fmt.Errorf("%s: offset %d: %w", l.path(Name(at.File)), off, err)
 		}
-		read := off + int64(len(have))
-		if len(have) > maxLine || read == size {
-			return s.rest(f, first, off, size, last)
+		if !ok {
+			return s.rest(f, at.File, off, size, last)
 		}
-		n := copy(s.buf, have)
-		m := min(int64(len(s.buf)-n), size-read)
-		if err := readFull(f, s.buf[n:n+int(m)], read); err != nil {
-			return fmt.Errorf("%s: offset %d: %w", l.path(Name(first)), read, err)
+		if err := s.line(line, off); err != nil {
+			return err
 		}
-		have = s.buf[:n+int(m)]
 	}
 }
 
@@ -182,16 +206,4 @@ func (s *scanner) rest(f fsx.File, first uint64, off, size int64, last bool) err
 	}
 	s.junk = size - off
 	return nil
-}
-
-// readFull reads all of p, which lies within the file.
-func readFull(f io.ReaderAt, p []byte, off int64) error {
-	n, err := f.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF // it became shorter
-	}
-	return err
 }

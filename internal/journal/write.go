@@ -81,7 +81,7 @@ func (l *Log) publish(at Pos, lengths []int) error {
 	for _, n := range lengths {
 		if off >= f.size && at.File == f.first {
 			if off > math.MaxUint32 {
-				return &DamageError{File: l.path(Name(f.first)), Offset: off, Want: "a file of less than 4 GiB", Got: "more"}
+				return l.tooLarge(f.first, off)
 			}
 			f.offsets = append(f.offsets, uint32(off))
 			f.size = off + int64(n)
@@ -90,6 +90,11 @@ func (l *Log) publish(at Pos, lengths []int) error {
 		off += int64(n)
 	}
 	return nil
+}
+
+// tooLarge is the error of a file that the table cannot address.
+func (l *Log) tooLarge(first uint64, size int64) error {
+	return l.damage(first, size, "a file of less than 4 GiB", "more")
 }
 
 // EndGroup says that the last line ended a group. If the active file is full,
@@ -108,7 +113,7 @@ func (l *Log) enter(at Pos) (*writer, error) {
 	if l.active != nil && l.active.first == at.File {
 		return l.active, nil
 	}
-	if len(l.files) > 0 && l.files[len(l.files)-1].first == at.File {
+	if first, ok := l.last(); ok && first == at.File {
 		return l.reopen(at)
 	}
 	return l.begin(at.File)
@@ -162,7 +167,7 @@ func (l *Log) openFile(first uint64, create bool) (*writer, int64, error) {
 // begin makes the next file. Everything before it is synced first: where a file
 // follows, no crash can have left the one before it incomplete.
 func (l *Log) begin(first uint64) (*writer, error) {
-	if l.active == nil && len(l.files) > 0 {
+	if _, ok := l.last(); ok && l.active == nil {
 		// Nothing was written since Open, but what was found is what the page
 		// cache shows, and something may stand behind it.
 		w, err := l.reopen(l.cursor.at())
@@ -196,7 +201,7 @@ func (l *Log) begin(first uint64) (*writer, error) {
 func (l *Log) enterNew(w *writer) error {
 	err := l.activate(w)
 	l.mu.Lock()
-	l.files = append(l.files, &logFile{first: w.first})
+	l.files = append(l.files, &logFile{first: w.first, base: w.first})
 	l.cursor = Cursor{opts: l.opts, file: w.first, next: w.first, ended: l.cursor.ended}
 	l.mu.Unlock()
 	if len(l.listed) > 0 && l.listed[0] == w.first {

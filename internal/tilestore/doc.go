@@ -14,16 +14,21 @@
 // full one to come, so none is ever written. A tile that is full and not yet on
 // disk stays in memory until [Store.Flush].
 //
-// The hall opens a store, appends the leaf hashes of the whole log, asks
-// [Store.Beyond] whether the log was longer, and from then on appends what became
-// durable. Losing tiles, or all of them, costs the time to write them again and
-// nothing else.
+// The hall opens a store and appends the leaf hashes of the whole log, or
+// resumes the tree at a size for which it knows the root and appends the rest.
+// It asks [Store.Beyond] whether the log was longer, and from then on appends what
+// became durable. Losing tiles, or all of them, costs the time to write them
+// again and nothing else.
 //
 // # Invariants
 //
 //   - A tile that is read from disk is used only after its 256 hashes fold to
-//     the hash that the tile above holds for it. The chain ends in memory,
-//     where every hash was computed from leaves. Damage is a [*DamageError].
+//     the hash that the tile above holds for it. The chain ends in memory.
+//     Damage is a [*DamageError].
+//   - Every hash in memory was computed from leaves, or from tiles that
+//     [Store.Resume] read. For these the caller's comparison of the root stands
+//     in: every hash at the right edge goes into it, so if it is right they are
+//     all right. Until then nothing that was read is in the cache.
 //   - A file is written whole, never over another, and read back and compared
 //     before its tile leaves memory.
 //   - A [Reader] answers for one size, for ever, whatever is appended later.
@@ -40,4 +45,12 @@
 //	}
 //	r := s.Snapshot()
 //	path, err := merkle.InclusionProof(seq, r.Size(), r)
+//
+// Without the whole log:
+//
+//	err := s.Resume(size, leaves)     // those of the last, partial tile
+//	tree := s.Tree()
+//	if err != nil || tree.Root() != root {
+//		// Open another store and append from the start.
+//	}
 package tilestore

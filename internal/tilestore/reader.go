@@ -19,8 +19,8 @@ type Reader struct {
 // Size returns the number of leaves.
 func (r *Reader) Size() uint64 { return r.size }
 
-// Root returns the root over all leaves. It was computed from leaf hashes in
-// memory, not read.
+// Root returns the root over all leaves. It was computed in memory, from leaf
+// hashes or, after [Store.Resume], on from the root that its caller compared.
 func (r *Reader) Root() merkle.Hash { return r.root }
 
 // ReadHashes implements [merkle.HashReader] for all perfect subtrees inside the

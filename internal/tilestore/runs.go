@@ -24,6 +24,14 @@ func (s runs) has(n uint64) bool {
 	return i < len(s) && s[i].first <= n
 }
 
+// firstGap returns the smallest number that is not in the set.
+func (s runs) firstGap() uint64 {
+	if len(s) == 0 || s[0].first > 0 {
+		return 0
+	}
+	return s[0].end
+}
+
 func (s *runs) add(n uint64) {
 	i := s.from(n)
 	r := *s

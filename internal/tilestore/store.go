@@ -41,7 +41,7 @@ type edge struct {
 }
 
 // Open lists the tiles in dir, which need not exist. It changes nothing and
-// reads no tile. The store holds no leaves yet: see [Store.Append].
+// reads no tile. The store holds no leaves yet: see [Store.Append] and [Store.Resume].
 func Open(dir fsx.Dir) (*Store, error) {
 	s := &Store{dir: dir}
 	err := walk(dir, func(f found) {
