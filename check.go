@@ -86,6 +86,9 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		c.lookOnly(alone)
 	}
 	err := c.run()
+	if err == nil {
+		err = c.remake(s)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -134,6 +137,7 @@ func (c *checker) openFirst(s *Store, name string) bool {
 	s.mu.Lock()
 	isOpen := s.vaults[name] != nil
 	s.mu.Unlock()
+	c.opened = !isOpen
 	if !isOpen {
 		c.lookBefore()
 	}
@@ -158,6 +162,9 @@ func (c *checker) openFirst(s *Store, name string) bool {
 		c.find("wal", -1, "%s", v.readOnly)
 	}
 	if err == nil && c.live != nil {
+		if !isOpen {
+			c.report.Findings = append(c.report.Findings, v.remade...)
+		}
 		c.sayRemade()
 	}
 	c.readCheckpoint()
@@ -179,6 +186,8 @@ type checker struct {
 	genesis  *record.Genesis
 	limit    uint64         // records from here on are not looked at: they may be growing
 	mark     *uint64        // the size at which the vault was closed; nil if that does not bind
+	opened   bool           // the vault was opened for this check
+	remakes  []int          // findings that are about index and state pages
 	live     *Vault         // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
 	places   []journal.Pos  // of every line
 	leaves   []merkle.Hash  // of the records up to the last commit, as the tree has them

@@ -265,35 +265,34 @@ func (c *checker) checkState(v *Vault) {
 		v.authority, v.first = nil, &policy{lacks: "it cannot be read"}
 	}
 	v.tip.policy = v.first
-	v.index, v.ids = index.New(), newIdempotency()
-	order := block.NewOrder(v.blocks)
+	v.index, v.recent, v.segmentsTo = index.New(), newRecent(0), map[uint64]uint64{}
+	r := &replayer{v: v, order: block.NewOrder(v.blocks, block.Mark{})}
 	m := state.Map{}
-	edit := m.Edit()
 	next := 0
 	for seq := uint64(0); seq < size && c.ctx.Err() == nil; seq++ {
 		line, err := v.journal.Line(seq)
 		if err == nil {
-			err = v.replayLine(edit, order, seq, line)
+			err = r.line(seq, line)
 		}
 		if err != nil {
 			c.find("", -1, "%v; the state behind record %d is not checked", err, seq)
 			return
 		}
 		if next < len(c.commits) && c.commits[next].seq == seq {
-			m = edit.Map()
+			m = r.state()
 			if got := m.Root(); got != c.commits[next].state {
 				c.find(logName(c.commits[next].at.File), c.commits[next].at.Offset, "record %d: the state root is %v, the commit says %v", seq, got, c.commits[next].state)
 				return
 			}
 			next++
-			edit = m.Edit()
 		}
 	}
 	if c.ctx.Err() != nil {
 		return // half a replay says nothing
 	}
 	c.report.State = m.Root()
-	if err := order.Finish(); err != nil {
+	c.checkPages(v, size)
+	if err := r.order.Finish(); err != nil {
 		c.find("blocks", -1, "%v", err)
 	}
 	if size < c.report.Size {

@@ -117,6 +117,7 @@ func (v *Vault) commitLoop() {
 		select {
 		case r := <-queue:
 			if filling == nil {
+				v.changeGround()
 				filling = v.newGroup()
 			}
 			v.take(filling, r)
@@ -134,7 +135,7 @@ func (v *Vault) commitLoop() {
 
 // closed reports whether a group has reached a cap.
 func (v *Vault) closed(g *group) bool {
-	return g.ops >= v.opts.BatchOps || g.bytes >= v.opts.BatchBytes
+	return g.broken != nil || g.ops >= v.opts.BatchOps || g.bytes >= v.opts.BatchBytes
 }
 
 // drain takes what waits, up to the caps.
@@ -164,16 +165,20 @@ func (v *Vault) take(g *group, r *request) {
 // dispatch seals a group and starts to persist it. It reports false if there
 // was nothing to persist.
 func (v *Vault) dispatch(g *group, result chan<- error) bool {
-	if g.records == 0 { // only refusals, and retries of what is durable by now
+	if g.records == 0 && g.broken == nil { // only refusals, and retries of what is durable by now
 		v.reply(g, v.View())
 		return false
 	}
-	err := v.takeSeals(g)
+	err := g.broken
+	if err == nil {
+		err = v.takeSeals(g)
+	}
 	if err == nil {
 		err = v.seal(g)
 	}
 	if err != nil {
-		// Our own records do not encode: nothing was written, nothing is lost.
+		// The state cannot be read, or our own records do not encode: nothing was
+		// written, nothing is lost.
 		v.revert(g)
 		g.refuse(err)
 		return false
@@ -188,7 +193,6 @@ func (v *Vault) dispatch(g *group, result chan<- error) bool {
 func (v *Vault) settled(g, next *group, err error) {
 	if err == nil {
 		v.forgetPending(g)
-		v.ids.purge()
 		return
 	}
 	if next != nil {
@@ -205,7 +209,8 @@ func (v *Vault) revert(g *group) {
 	for _, key := range g.touched {
 		v.index.Cut(key, g.before.next)
 	}
-	v.ids.drop(g.txs, g.ids, g.signed)
+	v.recent.cut(g.before.next, g.txs)
+	v.puts.cut(g.before.next)
 	v.forgetPending(g)
 	v.giveBackSeals(g)
 	v.tip = g.before

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -462,12 +463,15 @@ func TestCrashesInRecovery(t *testing.T) {
 func TestKillsThenPowerCuts(t *testing.T) {
 	count := fsx.Fault(fsx.NewMem(), func(fsx.Call) error { return nil })
 	live(count)
-	perPrefix := 3
-	if testing.Short() {
-		perPrefix = 1
+	perPrefix, stride := 2, 3 // of all calls every third, of all in make test-deep
+	switch {
+	case testing.Short():
+		perPrefix, stride = 1, 12
+	case os.Getenv("GRAVEN_DEEP") != "":
+		perPrefix, stride = 3, 1
 	}
 	kills, states, failures := 0, 0, 0
-	for n := range count.Calls() {
+	for n := 0; n < count.Calls(); n += stride {
 		mem := fsx.NewMem()
 		mem.Record()
 		changes, dead := false, false
@@ -499,7 +503,7 @@ func TestKillsThenPowerCuts(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d power cuts behind them, %d failures", kills, states, failures)
-	if kills < 100 || states < 1000 {
+	if kills < 300/stride || states < 3000/stride {
 		t.Errorf("only %d kills and %d power cuts", kills, states)
 	}
 }

@@ -51,6 +51,35 @@ func (v *Vault) mendTile(err error) error {
 	return nil
 }
 
+// mendTiles makes the tiles again that an open would stumble on the next time: those
+// that are missing left of where it began, and those that kept it from there.
+func (v *Vault) mendTiles(w *View) error {
+	for {
+		id, missing := v.tiles.Missing()
+		if !missing {
+			break
+		}
+		if err := v.tiles.Rebuild(id, v.leaves); err != nil {
+			return err
+		}
+		v.remade = append(v.remade, Finding{File: id.Path(), Offset: -1, What: "it is missing", Mended: true})
+	}
+	if v.stumbled == 0 {
+		return nil
+	}
+	for _, id := range tilestore.ResumeTiles(v.stumbled) {
+		_, damage := w.tree.Tile(id, merkle.TileWidth)
+		if damage == nil {
+			continue
+		}
+		if err := v.mendTile(damage); err != nil {
+			return err
+		}
+		v.remade = append(v.remade, Finding{File: id.Path(), Offset: -1, What: damage.Error(), Mended: true})
+	}
+	return nil
+}
+
 // leaves hashes the lines of the records [from, to).
 func (v *Vault) leaves(from, to uint64) ([]merkle.Hash, error) {
 	hashes := make([]merkle.Hash, 0, to-from)

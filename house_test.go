@@ -35,11 +35,14 @@ var floors = map[string][]string{
 	"graven/internal/journal":     {"graven/internal/fsx", "graven/record"},
 	"graven/internal/block":       {"graven/internal/fsx", "graven/record"},
 	"graven/internal/tilestore":   {"graven/internal/fsx", "graven/merkle"},
-	"graven/internal/index":       {"graven/record"},
+	"graven/internal/segment":     {"graven/record"},
+	// Of the cellar only the index has a room below it: the file that it is made of.
+	"graven/internal/statestore": {"graven/internal/fsx", "graven/merkle", "graven/record", "graven/state"},
+	"graven/internal/index":      {"graven/internal/fsx", "graven/internal/segment", "graven/merkle", "graven/record"},
 	// The hall alone knows them all and their order.
 	"graven": {
 		"graven/internal/block", "graven/internal/fsx", "graven/internal/index", "graven/internal/journal",
-		"graven/internal/tilestore", "graven/internal/wal",
+		"graven/internal/statestore", "graven/internal/tilestore", "graven/internal/wal",
 		"graven/merkle", "graven/proof", "graven/record", "graven/rescue", "graven/state",
 	},
 	// The host, and the command on top.

@@ -17,6 +17,7 @@ import (
 // loadDocuments reads the authority and the policy that genesis names; a replay
 // applies the policies that followed.
 func (v *Vault) loadDocuments() error {
+	v.vkeys = nil
 	b, err := v.artifact(v.genesis.Authority)
 	if err != nil {
 		return fmt.Errorf("authority: %w", err)

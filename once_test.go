@@ -116,7 +116,7 @@ func TestAskedBefore(t *testing.T) {
 	s := newScript(t, mem, nil)
 	tx := put("a", "1")
 	tx.ID = "first"
-	if seq, used := s.vault.Used("script", "first"); used {
+	if seq, used, err := s.vault.Used("script", "first"); used || err != nil {
 		t.Errorf("the id is used before: %d", seq)
 	}
 	size := s.vault.View().Size()
@@ -149,10 +149,10 @@ func TestAskedBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if seq, used := v.Used("script", "first"); !used || seq != r.Seq {
+		if seq, used, err := v.Used("script", "first"); err != nil || !used || seq != r.Seq {
 			t.Errorf("read-only %v: %d, %v", o.ReadOnly, seq, used)
 		}
-		if _, used := v.Used("another", "first"); used {
+		if _, used, err := v.Used("another", "first"); used || err != nil {
 			t.Error("an id is another actor's")
 		}
 		if err := v.Admits(put("a", "2")); !errors.Is(err, ErrDenied) {

@@ -101,20 +101,6 @@ func readClean(dir fsx.Dir) (size uint64, clean bool) {
 	return size, err == nil
 }
 
-// checkpointSize is the size that the published checkpoint claims, unverified; 0 if there is none.
-func checkpointSize(dir fsx.Dir) uint64 {
-	b, err := dir.ReadFile("checkpoint", maxSetAside)
-	if err != nil {
-		return 0
-	}
-	lines := strings.SplitN(string(b), "\n", 3)
-	if len(lines) < 3 {
-		return 0
-	}
-	size, _ := strconv.ParseUint(lines[1], 10, 64)
-	return size
-}
-
 const maxCheckpoint = 1 << 20
 
 // open reads the vault's files and makes them a view. alone says that no other
@@ -134,6 +120,7 @@ func (v *Vault) open(alone bool) error {
 	if v.blocks, err = block.Open(v.dir.Sub("blocks"), genesis.Vault); err != nil {
 		return v.damaged(err)
 	}
+	v.segmentsTo = map[uint64]uint64{}
 	if v.opts.ReadOnly {
 		return v.openReading(alone)
 	}
@@ -159,6 +146,9 @@ func (v *Vault) openReading(alone bool) error {
 	} else if alone {
 		v.note("it was not closed cleanly and could not be recovered; it is read up to the published checkpoint, newer records are left out")
 	}
+	if err := v.openDerived(limit); err != nil {
+		return err
+	}
 	s, tail, err := v.scan(until)
 	if err == nil && until == noLimit {
 		err = errors.Join(endsAt(limit, s, tail), v.wasNoLonger(s))
@@ -172,7 +162,7 @@ func (v *Vault) openReading(alone bool) error {
 	if root := s.tree.Root(); root != head.Root {
 		return fmt.Errorf("%w: the first %d records of the log have root %v, the published checkpoint says %v", ErrDamaged, limit, root, head.Root)
 	}
-	if err := v.load(s, false); err != nil {
+	if s, err = v.loadOrStartOver(s, false); err != nil {
 		return err
 	}
 	own, both, err := v.splitNote(note)
@@ -182,7 +172,7 @@ func (v *Vault) openReading(alone bool) error {
 	v.published.Store(head.Size)
 	v.view.Store(&View{
 		vault: v, head: head, note: own, both: both, at: s.time, commit: s.commit, pos: head.Size - 1, state: v.tip.state,
-		tree: v.tiles.Snapshot(), height: s.height, epoch: s.epoch, policy: v.tip.policy, newest: true,
+		tree: v.tiles.Snapshot(), height: s.height, epoch: s.epoch, policy: v.tip.policy, versions: v.tip.versions, newest: true,
 	})
 	return nil
 }
@@ -244,13 +234,16 @@ func (v *Vault) openWriting() error {
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(v.index.Sweep(), v.pages.Collect()); err != nil {
+		return err
+	}
 	// Before blocks are cut or uploads swept away: log and WAL
 	// apart, which recovery only completes, a vault that is refused or may not be
 	// written is left as it was found.
 	if err := errors.Join(v.wasNoLonger(s), v.coverPublished(s)); err != nil {
 		return err
 	}
-	if err := v.load(s, v.readOnly == "" && len(s.lacks) == 0); err != nil {
+	if s, err = v.loadOrStartOver(s, v.readOnly == "" && len(s.lacks) == 0); err != nil {
 		return err
 	}
 	if v.readOnly == "" {
@@ -260,6 +253,7 @@ func (v *Vault) openWriting() error {
 		if err := v.wal.Reset(); err != nil {
 			return err
 		}
+		v.pages.Keep()
 	}
 	view, err := v.newView(v.tip, s.commit)
 	if err != nil {
@@ -268,6 +262,9 @@ func (v *Vault) openWriting() error {
 	v.view.Store(view)
 	if v.readOnly != "" {
 		return nil
+	}
+	if err := v.mendTiles(view); err != nil {
+		return v.damaged(err)
 	}
 	return v.settle()
 }
@@ -303,18 +300,24 @@ func readGenesis(dir fsx.Dir) (*record.Genesis, error) {
 	return g, nil
 }
 
-// scan reads the log up to a size.
+// scan reads the log from the start of the open up to a size.
 func (v *Vault) scan(limit uint64) (*scanner, journal.Tail, error) {
-	s, finish, err := v.newScan()
+	s, line, finish, err := v.newScan()
 	if err != nil {
 		return nil, journal.Tail{}, err
 	}
-	tail, err := v.journal.Scan(func(seq uint64, line []byte, at journal.Pos) error {
+	tail, err := v.journal.ScanFrom(v.entry.from, func(seq uint64, text []byte, at journal.Pos) error {
 		if seq >= limit {
 			return errEnough
 		}
-		return s.line(seq, line, at)
+		return line(seq, text, at)
 	})
+	if v.entry.size > 0 && (errors.Is(err, errStart) || errors.Is(err, journal.ErrPosition) || s.size == 0) {
+		// Whatever it is, it lies before the start, or beside the log.
+		v.note("%v; the log is read from its beginning", err)
+		v.stumbled, v.entry = v.entry.size-1, start{}
+		return v.scan(limit)
+	}
 	if err != nil && !errors.Is(err, errEnough) {
 		return s, tail, v.damaged(err)
 	}
@@ -322,11 +325,18 @@ func (v *Vault) scan(limit uint64) (*scanner, journal.Tail, error) {
 	return s, tail, nil
 }
 
-// newScan is a scanner that feeds the tree. Call finish at the end of the scan.
-func (v *Vault) newScan() (s *scanner, finish func(), err error) {
+// newScan is a scanner that feeds the tree. It begins at the start of the open: line
+// takes the lines from there on. Call finish at the end of the scan.
+func (v *Vault) newScan() (s *scanner, line journal.LineFunc, finish func(), err error) {
 	s = newScanner()
+	if v.entry.size > 0 {
+		s.genesis = v.genesis
+		if err := v.features(s); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	if v.tiles, err = tilestore.Open(v.dir.Sub("tile")); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	leaves := make([]merkle.Hash, 0, 512)
 	finish = func() {
@@ -338,7 +348,14 @@ func (v *Vault) newScan() (s *scanner, finish func(), err error) {
 			finish()
 		}
 	}
-	return s, finish, nil
+	before := approach{start: v.entry, tiles: v.tiles, scan: s}
+	line = func(seq uint64, text []byte, at journal.Pos) error {
+		if seq < v.entry.size {
+			return before.line(seq, text, at)
+		}
+		return s.line(seq, text, at)
+	}
+	return s, line, finish, nil
 }
 
 // openJournal opens the log files, anew if they are open.
@@ -349,15 +366,53 @@ func (v *Vault) openJournal() (err error) {
 		}
 	}
 	v.journal, err = journal.Open(v.dir.Sub("log"), journal.Options{FileRecords: v.genesis.FileRecords, FileBytes: v.genesis.FileBytes})
-	return v.damaged(err)
+	if err != nil {
+		return v.damaged(err)
+	}
+	if v.index != nil {
+		v.journal.SetGrid(v.gridPlace)
+	}
+	return nil
 }
 
 var errEnough = errors.New("enough") // ends a scan; never leaves this package
+
+// loadOrStartOver loads what was scanned. If that fails on what index and pages say,
+// they are let go, and everything is loaded from the log.
+func (v *Vault) loadOrStartOver(s *scanner, mend bool) (*scanner, error) {
+	err := v.load(s, mend)
+	if !errors.Is(v.damaged(err), ErrDamaged) || v.indexed == 0 && v.base == nil {
+		return s, err
+	}
+	v.note("%v; index and state are made again from the log", err)
+	if err := errors.Join(v.openJournal(), v.blocks.Close()); err != nil {
+		return nil, err
+	}
+	if v.blocks, err = block.Open(v.dir.Sub("blocks"), v.genesis.Vault); err != nil {
+		return nil, v.damaged(err)
+	}
+	v.blocks.SetFinder(finder{v.index})
+	size := s.size
+	if err := v.choose(0); err != nil {
+		return nil, err
+	}
+	if s, _, err = v.scan(size); err != nil {
+		return nil, err
+	}
+	return s, v.load(s, mend)
+}
 
 // load fills blocks, index and state from a scanned log.
 func (v *Vault) load(s *scanner, mend bool) error {
 	if len(s.lacks) > 0 {
 		v.readOnly = "its ledger uses " + strings.Join(s.lacks, ", ") + ", which this program does not know; open it with a newer one"
+	}
+	if s.size < v.indexed || v.base != nil && s.size < v.base.Position {
+		// The log is shorter than index or pages: they are of what was lost.
+		if err := v.choose(s.size); err != nil {
+			return err
+		}
+		v.entry = start{} // all of it was scanned
 	}
 	if err := v.loadBlocks(s.blocks, mend); err != nil {
 		return v.damaged(err)
@@ -365,16 +420,31 @@ func (v *Vault) load(s *scanner, mend bool) error {
 	if err := v.loadDocuments(); err != nil {
 		return err
 	}
+	versions := v.tip.versions
 	v.tip = s.tip()
-	return v.replay(s.size, s.state)
+	v.tip.versions = versions
+	return v.replay(s.size, s.state, mend)
 }
 
 // loadBlocks makes the artifacts of sealed and open blocks known. A sealed
 // block that is damaged or missing is noted, and met again when one of its
 // artifacts is read; the rest of the vault is not held up by it.
 func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
-	for _, rec := range sealed {
-		err := v.blocks.LoadSealed(rec)
+	before, err := v.blocksBefore()
+	if err != nil {
+		return err
+	}
+	entered, err := v.index.Entered()
+	if err != nil {
+		return err
+	}
+	v.runMark = markOf(entered)
+	for i, rec := range append(before, sealed...) {
+		load := v.blocks.LoadSealed
+		if rec.Number == nil && i < len(before) || v.runMark.Covers(rec) {
+			load = v.blocks.KnowSealed
+		}
+		err := load(rec)
 		if errors.Is(err, block.ErrMissing) && rec.Number == nil && mend {
 			err = v.blocks.Admit(rec) // a crash between its group and its publication
 		}
@@ -409,106 +479,6 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 	return v.blocks.SweepUploads(func(record.ID) bool { return false })
 }
 
-// readCheckpoint opens the published checkpoint with the log's public key.
-func (v *Vault) readCheckpoint() (proof.Checkpoint, []byte, error) {
-	key, err := readVKey(v.dir, logPub)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return proof.Checkpoint{}, nil, fmt.Errorf("%w: %s is missing; a command that writes makes it again, as graven rebuild does", ErrDamaged, logPub)
-	case errors.Is(err, proof.ErrFormat), errors.Is(err, proof.ErrUnknownVersion):
-		return proof.Checkpoint{}, nil, fmt.Errorf("%w: %w; a command that writes makes it again, as graven rebuild does", ErrDamaged, err)
-	case err != nil:
-		return proof.Checkpoint{}, nil, err
-	}
-	keys := []string{key}
-	// A damaged copy of the second key keeps nobody from reading.
-	if key, err = readVKey(v.dir, cosignerPub); err == nil {
-		keys = append(keys, key)
-	}
-	return v.readCheckpointBy(keys...)
-}
-
-// readCheckpointBy opens the published checkpoint with the log's key. If the
-// cosigner's is there too, its cosignature must be right or missing.
-func (v *Vault) readCheckpointBy(vkeys ...string) (proof.Checkpoint, []byte, error) {
-	note, err := v.dir.ReadFile("checkpoint", maxCheckpoint)
-	if errors.Is(err, fs.ErrNotExist) {
-		return proof.Checkpoint{}, nil, fmt.Errorf("the published checkpoint is missing; bring it back, or let a command that writes publish it again: %w", err)
-	}
-	if errors.Is(err, fsx.ErrTooLarge) {
-		if note, err = v.dir.ReadFile("checkpoint", maxSetAside); err == nil {
-			return proof.Checkpoint{}, note, fmt.Errorf("%w: checkpoint: it has %d bytes, at most %d are read", ErrDamaged, len(note), maxCheckpoint)
-		}
-	}
-	if err != nil {
-		return proof.Checkpoint{}, nil, err
-	}
-	head, err := openNote(note, vkeys...)
-	return head, note, err
-}
-
-// openNote verifies a checkpoint with the log's key and maybe the cosigner's.
-func openNote(note []byte, vkeys ...string) (head proof.Checkpoint, err error) {
-	keys := make([]proof.VKey, len(vkeys))
-	for i, name := range []string{logPub, cosignerPub}[:len(vkeys)] {
-		if keys[i], err = parseVKey(vkeys[i]); err != nil {
-			return proof.Checkpoint{}, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	if head, err = proof.OpenCheckpoint(note, keys...); err != nil {
-		return proof.Checkpoint{}, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
-	}
-	return head, nil
-}
-
-// ownKeys are the verifier keys of the signing keys that are here.
-func (v *Vault) ownKeys() []string {
-	keys := []string{v.signer.VKey()}
-	if v.cosigner != nil {
-		keys = append(keys, v.cosigner.VKey())
-	}
-	return keys
-}
-
-// coverPublished refuses a vault that lost what it once published: going on
-// would sign a second history. A checkpoint that is missing is only a slow
-// start; it is published again.
-func (v *Vault) coverPublished(s *scanner) error {
-	head, note, err := v.readCheckpointBy(v.ownKeys()...)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if errors.Is(err, ErrDamaged) {
-		if claimed := checkpointSize(v.dir); claimed > s.size {
-			return fmt.Errorf("%w; it speaks of size %d, log and blocks hold %d records; bring the lost ones back from a copy, or if there are none remove the checkpoint", err, claimed, s.size)
-		}
-		// It is a copy of what was signed; log and blocks are the truth. Those
-		// who hold the true one will notice if it does not extend.
-		v.did("%v; it is published again, the damaged one is in meta/host/cut", err)
-		return v.setAside("checkpoint", note)
-	}
-	if err != nil {
-		return err
-	}
-	if n, clean := readClean(v.dir); clean && !v.restoring {
-		if err := agree(n, head); err != nil {
-			return err
-		}
-	}
-	if head.Size > s.size {
-		return fmt.Errorf("%w: the published checkpoint is of size %d, log and blocks hold %d records; bring the lost ones back from a copy", ErrDamaged, head.Size, s.size)
-	}
-	root, err := merkle.RootFrom(head.Size, treeHashes{&View{vault: v, tree: v.tiles.Snapshot()}})
-	if err != nil {
-		return v.damaged(err)
-	}
-	if root != head.Root {
-		return fmt.Errorf("%w: at size %d the log has root %v, the published checkpoint says %v", ErrDamaged, head.Size, root, head.Root)
-	}
-	v.published.Store(head.Size)
-	return nil
-}
-
 // closeRooms closes what an open that failed had opened.
 func (v *Vault) closeRooms() error {
 	var errs []error
@@ -520,6 +490,12 @@ func (v *Vault) closeRooms() error {
 	}
 	if v.blocks != nil {
 		errs = append(errs, v.blocks.Close())
+	}
+	if v.index != nil {
+		errs = append(errs, v.index.Close())
+	}
+	if v.pages != nil {
+		v.pages.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -48,6 +48,12 @@ type Options struct {
 	// walBytes is the size of a write-ahead log file: 8 MiB, less in tests. It
 	// may not grow while a vault lives.
 	walBytes int64
+	// stateBytes is how many bytes of nodes, about, the committer's state may hold
+	// beyond its pages before they are written: 64 MiB, less in tests.
+	stateBytes int64
+	// closePuts is how many puts behind the last pages make a clean end write
+	// pages: 1,024, less in tests. Fewer are not worth the syncs.
+	closePuts int
 	// scripted vaults have no goroutines of their own: tests drive each step.
 	scripted bool
 }
@@ -68,6 +74,10 @@ func (o Options) withDefaults() Options {
 	if o.walBytes <= 0 {
 		o.walBytes = 8 << 20
 	}
+	if o.stateBytes <= 0 {
+		o.stateBytes = 64 << 20
+	}
+	set(&o.closePuts, 1024)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -164,20 +164,25 @@ func (w *View) replayInto(edit *state.Edit, seq uint64) error {
 		if !ops[i].Kind.WritesKey() {
 			continue
 		}
-		if err := putVersion(edit, &ops[i], seq, record.OpDigest(lines[i])); err != nil {
+		if _, err := putVersion(edit, &ops[i], seq, ops[i].N, record.OpDigest(lines[i])); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// putVersion makes what an op wrote the newest version of its key.
-func putVersion(edit *state.Edit, op *record.Op, seq uint64, digest merkle.Hash) error {
-	key, created := op.StoredKey(), seq
-	if op.N > 1 {
-		if old, ok := edit.Get(key); ok {
-			created = old.Created
+// putVersion makes what an op wrote, as version n of its key, the newest.
+func putVersion(edit *state.Edit, op *record.Op, seq, n uint64, digest merkle.Hash) (state.Leaf, error) {
+	l := state.Leaf{Key: op.StoredKey(), Digest: digest, Seq: seq, N: n, Created: seq, Live: op.Kind == record.OpPut}
+	if n > 1 {
+		old, ok, err := edit.Get(l.Key)
+		if err != nil {
+			return l, err
 		}
+		if !ok {
+			return l, fmt.Errorf("version %d of key %q has no first version", n, l.Key)
+		}
+		l.Created = old.Created
 	}
-	return edit.Put(state.Leaf{Key: key, Digest: digest, Seq: seq, N: op.N, Created: created, Live: op.Kind == record.OpPut})
+	return l, edit.Put(l)
 }

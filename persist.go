@@ -89,6 +89,9 @@ func (v *Vault) persist(g *group) error {
 	if err := v.file(w, g.admits, g.seals); err != nil {
 		return v.poisoned("writing log and blocks", err)
 	}
+	if g.ended != nil {
+		v.finishRun(g.ended, v.blocks.Mark())
+	}
 	v.tiles.Append(g.leaves)
 	view, err := v.newView(g.after, g.commit)
 	if err != nil {
@@ -184,7 +187,7 @@ func (v *Vault) newView(t tip, commit []byte) (*View, error) {
 	}
 	return &View{
 		vault: v, head: head, note: note, at: t.time, commit: commit, pos: t.next - 1,
-		state: t.state, tree: v.tiles.Snapshot(), height: t.height, epoch: t.epoch, policy: t.policy, newest: true,
+		state: t.state, tree: v.tiles.Snapshot(), height: t.height, epoch: t.epoch, policy: t.policy, versions: t.versions, newest: true,
 	}, nil
 }
 

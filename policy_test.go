@@ -450,7 +450,7 @@ func TestCheckFindsRepeats(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.group(tx())
-		s.vault.ids = newIdempotency()
+		s.vault.recent = newRecent(s.vault.recent.transactions())
 		s.group(tx())
 		s.close()
 		if found := fmt.Sprint(checkAll(t, mem, true).Findings); !strings.Contains(found, what) {

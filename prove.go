@@ -37,17 +37,25 @@ func (w *View) keyProof(key []byte) (p proof.KeyProof, err error) {
 		return p, &LimitError{Field: "key", Value: uint64(len(key)), Limit: record.MaxKey}
 	}
 	stored := userKey(key)
-	p = proof.KeyProof{Space: record.SpaceUser, Key: key, State: w.state.Prove(stored), Commit: w.commit, Checkpoint: w.note}
-	if leaf, ok := w.state.Get(stored); ok {
-		p.Op, err = w.opLine(stored, leaf.Seq, leaf.Digest)
+	p = proof.KeyProof{Space: record.SpaceUser, Key: key, Commit: w.commit, Checkpoint: w.note}
+	if p.State, err = w.state.Prove(stored); err != nil {
+		return p, w.vault.damaged(err)
 	}
+	leaf, ok, err := w.state.Get(stored)
+	if err != nil || !ok {
+		return p, w.vault.damaged(err)
+	}
+	p.Op, err = w.opLine(stored, leaf.Seq, leaf.Digest)
 	return p, err
 }
 
 // opLine reads the op line that wrote a version of a key, and checks it
 // against the digest that the state holds.
 func (w *View) opLine(stored []byte, seq uint64, digest merkle.Hash) ([]byte, error) {
-	ver, ok := w.vault.index.At(stored, seq)
+	ver, ok, err := w.vault.index.At(stored, seq)
+	if err != nil {
+		return nil, w.vault.damaged(err)
+	}
 	if !ok || ver.Seq != seq {
 		return nil, fmt.Errorf("%w: state names record %d for a key that the index does not know there", ErrDamaged, seq)
 	}

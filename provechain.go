@@ -6,7 +6,6 @@ import (
 	"graven/internal/index"
 	"graven/merkle"
 	"graven/proof"
-	"graven/record"
 )
 
 // ProveHistory makes the proof of all versions of a key, deletions too, up to the
@@ -42,7 +41,11 @@ func (w *View) proveChain(key []byte, at uint64, whole bool) ([]byte, error) {
 		}
 	}
 	seqs := []uint64{w.head.Size - 1}
-	for _, ver := range w.wayBack(userKey(key), at, whole) {
+	older, err := w.wayBack(userKey(key), at, whole)
+	if err != nil {
+		return nil, w.vault.damaged(err)
+	}
+	for _, ver := range older {
 		e, err := w.evidence(ver.Seq, uint64(ver.Op))
 		if err != nil {
 			return nil, err
@@ -58,24 +61,31 @@ func (w *View) proveChain(key []byte, at uint64, whole bool) ([]byte, error) {
 
 // wayBack are the older versions that a proof shows, from the newest on: those on
 // the way to a position above 0, and if whole is true all behind it.
-func (w *View) wayBack(stored []byte, at uint64, whole bool) (older []index.Version) {
-	table := w.vault.index
-	v, ok := table.At(stored, w.head.Size-1)
-	if !ok {
-		return nil
+func (w *View) wayBack(stored []byte, at uint64, whole bool) (older []index.Version, err error) {
+	leaf, ok, err := w.state.Get(stored)
+	if err != nil || !ok || at > 0 && leaf.Created > at {
+		return nil, err // there was none yet
 	}
-	if first, ok := table.Number(stored, 1); !ok || at > 0 && first.Seq > at {
-		return nil // there was none yet
+	v, ok, err := w.vault.index.At(stored, w.head.Size-1)
+	if err != nil || !ok {
+		return nil, err
 	}
 	for behind := at > 0 && v.Seq > at; behind || whole && v.N > 1; behind = at > 0 && v.Seq > at {
-		n := v.N - 1
+		seq := v.Prev
 		if behind && v.Skip > at {
-			n = record.J(v.N)
+			seq = v.Skip
 		}
-		v, _ = table.Number(stored, n) // what links to it was checked when it was made
+		next, ok, err := w.vault.index.At(stored, seq)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || next.Seq != seq {
+			return nil, fmt.Errorf("%w: key %q has no version at seq %d, to which the one at seq %d leads", ErrDamaged, stored, seq, v.Seq)
+		}
+		v = next
 		older = append(older, v)
 	}
-	return older
+	return older, nil
 }
 
 // evidence reads a transaction, and of a wide one the op with a number.

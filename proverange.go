@@ -58,14 +58,20 @@ func (w *View) proveRange(q Query, counting bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	covered, aim := w.covered(p.Subject, commit), state.All
+	covered, err := w.covered(p.Subject, commit)
+	if err != nil {
+		return nil, err
+	}
+	aim := state.All
 	switch {
 	case counting:
 		covered, aim = proof.Covered(p.Subject, 0, nil, nil), state.Count
 	case q.Compact:
 		aim = state.Live
 	}
-	p.State = m.ProveRange(covered, aim)
+	if p.State, err = m.ProveRange(covered, aim); err != nil {
+		return nil, w.vault.damaged(err)
+	}
 	if !counting {
 		if p.Ops, err = w.opLinesOf(p.State.Leaves, covered); err != nil {
 			return nil, err
@@ -93,10 +99,10 @@ func (w *View) commits(commit, next uint64) (first, second []byte, path []merkle
 
 // covered is the range that a list at a commit shows: up to the last key that the
 // limit lets in.
-func (w *View) covered(s record.RangeSubject, commit uint64) state.Range {
+func (w *View) covered(s record.RangeSubject, commit uint64) (state.Range, error) {
 	all := proof.Covered(s, 0, nil, nil)
 	if s.Limit == 0 {
-		return all
+		return all, nil
 	}
 	var live uint64
 	var last []byte
@@ -104,13 +110,13 @@ func (w *View) covered(s record.RangeSubject, commit uint64) state.Range {
 	if to == nil {
 		to = spaceEnd(s.Space)
 	}
-	w.vault.index.Scan(all.From, to, commit, s.Reverse, func(it index.Item) bool {
+	err := w.vault.index.Scan(all.From, to, commit, s.Reverse, func(it index.Item) bool {
 		if it.Version.Live {
 			live, last = live+1, it.Key
 		}
 		return live < s.Limit
 	})
-	return proof.Covered(s, live, last, last)
+	return proof.Covered(s, live, last, last), w.vault.damaged(err)
 }
 
 // opLinesOf reads the op lines of the live leaves in a range.

@@ -35,6 +35,16 @@ func (v *Vault) recover() (*scanner, error) {
 		return nil, v.damaged(err)
 	}
 	cleanSize, clean := readClean(v.dir)
+	// What the WAL holds may be read and yet not be on the disk.
+	limit := uint64(noLimit)
+	if held.Groups > 0 && !(clean && held.next <= cleanSize) {
+		limit = held.from
+	} else if clean {
+		limit = cleanSize
+	}
+	if err := v.openDerived(limit); err != nil {
+		return nil, err
+	}
 	s, tail, err := v.scan(noLimit)
 	switch {
 	case clean && err == nil && held.Groups > 0 && s.size < held.next:
@@ -258,11 +268,11 @@ func (v *Vault) rewrite(h held, kept []wal.Group) (*scanner, error) {
 	if err := v.openJournal(); err != nil {
 		return nil, err
 	}
-	s, finish, err := v.newScan()
+	s, line, finish, err := v.newScan()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := v.journal.ScanUntil(h.first, s.line); err != nil {
+	if _, err := v.journal.ScanFromUntil(v.entry.from, h.first, line); err != nil {
 		return nil, err
 	}
 	w := &rewriter{v: v, scan: s, kept: kept}

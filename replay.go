@@ -4,45 +4,76 @@ import (
 	"fmt"
 
 	"graven/internal/block"
-	"graven/internal/index"
 	"graven/internal/journal"
 	"graven/merkle"
 	"graven/record"
 	"graven/state"
 )
 
-// replay fills index, state and idempotency ids from the first size records of
-// the log, and checks the state root of the last commit. It is what a restart
-// costs; every version goes through applyOps, as on the live path.
-func (v *Vault) replay(size uint64, want merkle.Hash) error {
-	v.index = index.New()
-	v.ids = newIdempotency()
+// replayer applies the records of the log from the start of an open on. It is what
+// a restart costs; every version goes through applyOps, as on the live path.
+type replayer struct {
+	v     *Vault
+	mend  bool // files may be made again
+	order *block.Order
+	edit  *state.Edit // nil below based
+	based uint64      // the records whose versions the state began with
+	base  state.Map
+}
+
+// replay fills index, state and what else the committer remembers with what stands
+// behind the start, up to size, and checks the state root of the last commit. Index
+// and state may begin later than the start; what they have is passed over. With mend
+// it makes the segments and pages that are due on the way, so memory does not grow
+// with the log.
+func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 	v.pending = map[artifactKey]struct{}{}
-	v.tip.policy = v.first
-	order := block.NewOrder(v.blocks)
-	edit := state.Map{}.Edit()
+	r := &replayer{v: v, mend: mend}
+	var err error
+	if r.base, r.based, err = v.baseState(); err != nil {
+		return err
+	}
+	if r.order, err = v.begin(); err != nil {
+		return err
+	}
+	began := v.runMark
 	const stretch = 1024
-	for from := uint64(0); from < size; from += stretch {
+	for from := v.entry.size; from < size; from += stretch {
 		lines, err := v.journal.Lines(from, min(size, from+stretch))
 		if err != nil {
 			return v.damaged(err)
 		}
 		for i, line := range lines {
-			if err := v.replayLine(edit, order, from+uint64(i), line); err != nil {
+			if err := r.line(from+uint64(i), line); err != nil {
 				return err
 			}
 		}
 	}
-	v.tip.state = edit.Map()
+	v.tip.state = r.state()
 	if got := v.tip.state.Root(); got != want {
 		return fmt.Errorf("%w: the records up to %d give state root %v, the last commit says %v", ErrDamaged, size, got, want)
 	}
-	v.ids.purge()
-	return v.finishOrder(order)
+	if err := v.finishOrder(r.order); err != nil {
+		return err
+	}
+	v.blocks.Forget(began) // that much is in the index
+	return nil
 }
 
-// replayLine applies one record.
-func (v *Vault) replayLine(edit *state.Edit, order *block.Order, seq uint64, line []byte) error {
+// state is the state so far.
+func (r *replayer) state() state.Map {
+	if r.edit == nil {
+		return r.base
+	}
+	return r.edit.Map()
+}
+
+// line applies one record.
+func (r *replayer) line(seq uint64, line []byte) error {
+	v := r.v
+	if seq >= r.based && r.edit == nil {
+		r.edit = r.base.Edit()
+	}
 	at := func() journal.Pos {
 		p, _ := v.journal.Position(seq) // it was read a moment ago
 		return p
@@ -51,49 +82,110 @@ func (v *Vault) replayLine(edit *state.Edit, order *block.Order, seq uint64, lin
 	if err != nil {
 		return lineError(seq, at(), "%v", err)
 	}
+	covered := seq < v.indexed // by index segments
+	if !covered {
+		v.tip.run.records++
+	}
 	switch b := rec.Body.(type) {
 	case *record.Genesis:
-		return mentionAll(order, classLog, b.Authority, b.Policy)
-	case *record.Document:
-		if err := mentionAll(order, classLog, b.Doc); err != nil {
-			return err
+		if !covered {
+			err = r.mention(b.Authority, b.Policy)
 		}
-		switch b.Kind {
-		case record.KindPolicy:
-			return v.replayPolicy(seq, line, b)
-		case record.KindAuthority:
+	case *record.Document:
+		if !covered {
+			err = r.mention(b.Doc)
+		}
+		switch {
+		case err != nil:
+		case b.Kind == record.KindPolicy:
+			err = v.replayPolicy(seq, line, b)
+		case b.Kind == record.KindAuthority:
 			v.authority = nil // not applied yet: the vault is read-only
 		}
 	case *record.Tx:
-		if err := v.replayTx(edit, order, line, seq, b); err != nil {
+		if err := r.transaction(line, seq, b); err != nil {
 			return fmt.Errorf("%s, offset %d: %w", logName(at().File), at().Offset, err)
 		}
-		key := idemKey{b.Actor, b.ID}
-		if v.audit != nil {
-			if err := v.usedOnce(key, b); err != nil {
-				return fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
-			}
+		return nil
+	case *record.Commit:
+		return r.commit(seq, b)
+	case *record.Block:
+		if !covered && b.Number == nil {
+			r.order.Admit(b.ID)
 		}
-		v.ids.note(key, seq, b.Req, rec.Time, b.Sig != nil)
+	case *record.Segment:
+		v.segmentsTo[b.Level] = max(v.segmentsTo[b.Level], b.Number+1)
 	}
+	if !covered {
+		v.recent.other(seq, rec.Kind, rec.V)
+	}
+	return err
+}
+
+// transaction applies a transaction, and remembers it.
+func (r *replayer) transaction(line []byte, seq uint64, tx *record.Tx) error {
+	v := r.v
+	if err := r.tx(line, seq, tx); err != nil {
+		return err
+	}
+	if seq < v.indexed {
+		return nil
+	}
+	key := idemKey{tx.Actor, tx.ID}
+	if v.audit != nil {
+		if err := v.usedOnce(key, tx); err != nil {
+			return fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+		}
+	}
+	v.recent.transaction(key, seq, tx.Req, tx.Sig != nil)
+	return nil
+}
+
+// commit ends a run if it is due and, where files may be made, makes what is due.
+func (r *replayer) commit(seq uint64, c *record.Commit) error {
+	v := r.v
+	if seq >= v.indexed {
+		if ended := v.endRun(seq + 1); ended != nil {
+			v.finishRun(ended, r.order.Mark())
+		}
+	}
+	if !r.mend {
+		return nil
+	}
+	if err := v.sealRuns(seq + 1); err != nil {
+		return err
+	}
+	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes {
+		return nil
+	}
+	m := r.edit.Map()
+	if got := m.Root(); got != c.State {
+		return fmt.Errorf("%w: record %d: the records before it give state root %v, it says %v", ErrDamaged, seq, got, c.State)
+	}
+	m, err := v.pages.Write(m, seq+1)
+	if err != nil {
+		return fmt.Errorf("state pages: %w", err)
+	}
+	r.edit = m.Edit()
 	return nil
 }
 
 // usedOnce refuses a transaction that repeats an id within its window, or a signed
 // request.
 func (v *Vault) usedOnce(key idemKey, tx *record.Tx) error {
-	if first, ok := v.ids.lookup(key); ok && key.id != "" {
+	if first, ok := v.recent.lookup(key); ok && key.id != "" {
 		return fmt.Errorf("id %q of actor %q is that of record %d", key.id, key.actor, first.seq)
 	}
-	if seq, ok := v.ids.spent(tx.Req); ok && tx.Sig != nil {
+	if seq, ok := v.recent.spent(tx.Req); ok && tx.Sig != nil {
 		return fmt.Errorf("the signed request %v is that of record %d", tx.Req, seq)
 	}
 	return nil
 }
 
-func mentionAll(order *block.Order, class string, ids ...record.ID) error {
+// mention lets documents and op lines enter the blocks, in the order of the log.
+func (r *replayer) mention(ids ...record.ID) error {
 	for _, id := range ids {
-		if err := order.Mention(class, id); err != nil {
+		if err := r.order.Mention(classLog, id); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}
@@ -122,12 +214,13 @@ type missed struct {
 
 func (a *audit) missed(seq uint64, err error) { a.missing = append(a.missing, missed{seq, err}) }
 
-// replayTx applies a transaction after holding its op lines against what the
+// tx applies a transaction after holding its op lines against what the
 // ledger knows: the rules of wide transactions and chunked values, the links of
 // every version, and in a check the request's digest.
-func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq uint64, tx *record.Tx) error {
-	if tx.Wide != nil {
-		if err := mentionAll(order, classLog, tx.Wide.Lines); err != nil {
+func (r *replayer) tx(line []byte, seq uint64, tx *record.Tx) error {
+	v, covered := r.v, seq < r.v.indexed
+	if tx.Wide != nil && !covered {
+		if err := r.mention(tx.Wide.Lines); err != nil {
 			return err
 		}
 	}
@@ -135,67 +228,93 @@ func (v *Vault) replayTx(edit *state.Edit, order *block.Order, line []byte, seq 
 	if err != nil {
 		return err
 	}
-	if err := v.checkForm(seq, tx, ops, lines); err != nil {
+	size, err := v.checkForm(seq, tx, ops, lines)
+	if err != nil {
 		return err
+	}
+	if !covered {
+		v.tip.run.ops += uint64(len(ops))
+		v.tip.run.bytes += size
 	}
 	if v.audit != nil {
 		if err := v.conditions(ops, seq); err != nil {
 			return fmt.Errorf("%w: record %d was committed although a condition of it did not hold: %v", ErrDamaged, seq, err)
 		}
 	}
-	chain := make([]link, len(ops))
+	if !covered {
+		if err := r.values(seq, tx, ops); err != nil {
+			return err
+		}
+	}
+	chain, err := v.links(ops, seq)
+	if err != nil {
+		return err
+	}
 	for i := range ops {
 		op := &ops[i]
-		if (op.Kind == record.OpPut || op.Kind == record.OpAppend) && op.Chunks == nil {
-			// Of a sealed block that is lost the open has said so already; its
-			// values are missed when they are read.
-			err := mentionAll(order, v.className(tx.Class), op.Value)
-			if err != nil && v.audit != nil {
-				v.audit.missed(seq, fmt.Errorf("record %d op %d: %w", seq, i, err))
-			} else if err != nil && !v.lost {
-				return fmt.Errorf("record %d op %d: %w", seq, i, err)
-			}
-			if ref, ok := v.blocks.Lookup(v.className(tx.Class), op.Value); ok && v.audit != nil && uint64(ref.Size()) != op.Size {
-				v.audit.missed(seq, fmt.Errorf("%w: record %d op %d: value %v has %d bytes, the op says %d", ErrDamaged, seq, i, op.Value, ref.Size(), op.Size))
-			}
-		}
-		if op.Chunks != nil && v.audit != nil {
-			v.audit.chunked[chunkedValue{*op.Chunks, op.Value, op.Size}] = seq
-		}
-		if !op.Kind.WritesKey() {
-			continue
-		}
-		chain[i] = v.linkOf(op.StoredKey(), seq)
-		if says := (link{op.Prev, op.Skip, op.N}); says != chain[i] {
+		if says := (link{op.Prev, op.Skip, op.N}); op.Kind.WritesKey() && says != chain[i] {
 			return fmt.Errorf("%w: record %d op %d: prev, skip, n are %v, the log gives %v", ErrDamaged, seq, i, says, chain[i])
 		}
 	}
-	return v.applyOps(edit, seq, ops, digestsOf(lines), chain, nil)
+	return v.applyOps(r.edit, seq, ops, digestsOf(lines), chain, nil)
 }
 
-// checkForm holds a transaction against the rules that depend on the vault's
-// parameters, and against its request.
-func (v *Vault) checkForm(seq uint64, tx *record.Tx, ops []record.Op, lines [][]byte) error {
-	size := uint64(0)
-	for i, line := range lines {
-		size += uint64(len(line)) + 1
-		if err := ops[i].CheckChunks(v.genesis.ValueLimit); err != nil {
+// values lets the values of a transaction enter the blocks.
+func (r *replayer) values(seq uint64, tx *record.Tx, ops []record.Op) error {
+	v, class := r.v, r.v.className(tx.Class)
+	for i := range ops {
+		op := &ops[i]
+		if op.Chunks != nil && v.audit != nil {
+			v.audit.chunked[chunkedValue{*op.Chunks, op.Value, op.Size}] = seq
+		}
+		if op.Kind != record.OpPut && op.Kind != record.OpAppend || op.Chunks != nil {
+			continue
+		}
+		// Of a sealed block that is lost the open has said so already; its
+		// values are missed when they are read.
+		err := r.order.Mention(class, op.Value)
+		if err != nil && v.audit == nil && !v.lost {
 			return fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
 		}
-	}
-	if wide := size > v.genesis.OpLines; wide != (tx.Wide != nil) {
-		return fmt.Errorf("%w: record %d has %d bytes of op lines and wide is %v; above %d it must be, below it may not", ErrDamaged, seq, size, tx.Wide != nil, v.genesis.OpLines)
-	}
-	if v.audit == nil {
-		return nil
-	}
-	if err := tx.VerifyReq(lines); err != nil {
-		return fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
-	}
-	if p := v.tip.policy; p.lacks == "" {
-		if err := p.allows(v.genesis.Vault, tx.Actor, tx.Class, tx.Req, tx.Sig); err != nil {
-			return fmt.Errorf("%w: record %d was committed although policy %d did not allow it: %v", ErrDamaged, seq, p.number, err)
+		if v.audit == nil {
+			continue
+		}
+		if err != nil {
+			v.audit.missed(seq, fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err))
+		}
+		ref, ok, err := v.blocks.Lookup(class, op.Value)
+		if err != nil {
+			return v.damaged(err)
+		}
+		if ok && uint64(ref.Size()) != op.Size {
+			v.audit.missed(seq, fmt.Errorf("%w: record %d op %d: value %v has %d bytes, the op says %d", ErrDamaged, seq, i, op.Value, ref.Size(), op.Size))
 		}
 	}
 	return nil
+}
+
+// checkForm holds a transaction against the rules that depend on the vault's
+// parameters, and against its request. It returns the bytes of the op lines.
+func (v *Vault) checkForm(seq uint64, tx *record.Tx, ops []record.Op, lines [][]byte) (size uint64, err error) {
+	for i, line := range lines {
+		size += uint64(len(line)) + 1
+		if err := ops[i].CheckChunks(v.genesis.ValueLimit); err != nil {
+			return size, fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
+		}
+	}
+	if wide := size > v.genesis.OpLines; wide != (tx.Wide != nil) {
+		return size, fmt.Errorf("%w: record %d has %d bytes of op lines and wide is %v; above %d it must be, below it may not", ErrDamaged, seq, size, tx.Wide != nil, v.genesis.OpLines)
+	}
+	if v.audit == nil {
+		return size, nil
+	}
+	if err := tx.VerifyReq(lines); err != nil {
+		return size, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
+	}
+	if p := v.tip.policy; p.lacks == "" {
+		if err := p.allows(v.genesis.Vault, tx.Actor, tx.Class, tx.Req, tx.Sig); err != nil {
+			return size, fmt.Errorf("%w: record %d was committed although policy %d did not allow it: %v", ErrDamaged, seq, p.number, err)
+		}
+	}
+	return size, nil
 }

@@ -100,11 +100,7 @@ func (s *scanner) meaning(f record.Frame, line []byte, leaf merkle.Hash, at jour
 	switch b := rec.Body.(type) {
 	case *record.Genesis:
 		s.genesis = b
-		for _, feature := range b.Features {
-			if !slices.Contains(knownFeatures, feature) {
-				s.lacks = append(s.lacks, feature)
-			}
-		}
+		s.lackOf(b.Features)
 	case *record.Block:
 		s.blocks = append(s.blocks, *b)
 	case *record.Commit:
@@ -118,10 +114,25 @@ func (s *scanner) meaning(f record.Frame, line []byte, leaf merkle.Hash, at jour
 // and so does not write to a vault that holds one.
 var knownFeatures = []string{"authority/1", "block/1", "commit/1", "genesis/1", "policy/1", "tx/1"}
 
-// checkFeature notes a record whose meaning is a feature that this program does not apply.
+// checkFeature notes a record whose meaning is a feature that this program does
+// not apply.
 func (s *scanner) checkFeature(f record.Frame) {
-	feature := record.Feature(f.Kind, f.V)
-	if slices.Contains(s.genesis.Features, feature) && !slices.Contains(s.lacks, feature) {
+	if feature := record.Feature(f.Kind, f.V); slices.Contains(s.genesis.Features, feature) {
+		s.lack(feature)
+	}
+}
+
+// lackOf notes those of the features of genesis that this program does not know.
+func (s *scanner) lackOf(features []string) {
+	for _, f := range features {
+		if !slices.Contains(knownFeatures, f) {
+			s.lack(f)
+		}
+	}
+}
+
+func (s *scanner) lack(feature string) {
+	if !slices.Contains(s.lacks, feature) {
 		s.lacks = append(s.lacks, feature)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 // small are limits at which a short script meets every mechanism.
 func small(g *record.Genesis) {
+	g.RunRecords, g.RunOps = 8, 12
 	g.BlockBytes, g.FileRecords, g.FileBytes = 900, 40, 1<<20
 	g.OpLines, g.ValueLimit, g.ChunkSize = 400, 64, 100
 }
@@ -34,7 +35,9 @@ func scriptHost(d fsx.Disk, seed byte) Host {
 	}
 }
 
-func scriptOptions() Options { return Options{walBytes: 4096, scripted: true, Queue: 16} }
+func scriptOptions() Options {
+	return Options{walBytes: 4096, scripted: true, Queue: 16, stateBytes: 4096, closePuts: 1}
+}
 
 // script is a store with one open vault.
 type script struct {

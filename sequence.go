@@ -29,6 +29,9 @@ type tip struct {
 	height uint64      // of the next commit
 	prev   merkle.Hash // leaf hash of the newest commit line
 	policy *policy     // in force for the next record
+
+	run      run    // that the next record belongs to
+	versions uint64 // of keys, since genesis
 }
 
 // group is what becomes durable together. The committer fills it while the
@@ -41,18 +44,19 @@ type group struct {
 	lines   []byte // the log lines, each with its newline
 	leaves  []merkle.Hash
 	records int
-	commit  []byte // the commit line; set by seal
+	commit  []byte    // the commit line; set by seal
+	ended   *endedRun // the run that ends with it, if one does; set by seal
+	broken  error     // why it can only be refused: pages of the state could not be read
 
 	classes   []string                    // classes touched, in order of first touch
 	artifacts map[string][]block.Artifact // what enters the open block of each class, in order
 	admits    []record.Block              // chunk blocks that this group admits
 	seals     []record.Block              // sealed blocks that this group records
+	segments  []record.Segment            // index segments that it records
 
-	waiting []waiter    // whom to answer, in order
-	touched [][]byte    // stored keys that got a version
-	txs     uint64      // transactions
-	ids     []idemKey   // idempotency ids that were noted
-	signed  []record.ID // signed requests that were noted
+	waiting []waiter // whom to answer, in order
+	touched [][]byte // stored keys that got a version
+	txs     uint64   // transactions
 	ops     int
 	bytes   int
 }
@@ -87,7 +91,14 @@ func (v *Vault) now() time.Time {
 // add encodes a record and makes it the newest of the group.
 func (v *Vault) add(g *group, body record.Body) error {
 	at := v.now()
-	return v.append(g, at, record.New(v.tip.next, at, body).Append)
+	rec := record.New(v.tip.next, at, body)
+	if err := v.append(g, at, rec.Append); err != nil {
+		return err
+	}
+	if rec.Kind != record.KindCommit {
+		v.recent.other(rec.Seq, rec.Kind, rec.V)
+	}
+	return nil
 }
 
 // append makes the line that encode appends the newest record of the group.
@@ -104,6 +115,7 @@ func (v *Vault) append(g *group, at time.Time, encode func(dst []byte) ([]byte, 
 	v.tip.tree.Append(leaf)
 	v.tip.next++
 	v.tip.time = at
+	v.tip.run.records++
 	return nil
 }
 
@@ -126,11 +138,9 @@ func (v *Vault) sequence(g *group, r *request) error {
 	if err := errors.Join(v.deletesExist(r), v.conditions(r.ops, v.tip.next)); err != nil {
 		return err
 	}
-	chain := make([]link, len(r.ops))
-	for i := range r.ops {
-		if r.ops[i].Kind.WritesKey() {
-			chain[i] = v.linkOf(r.ops[i].StoredKey(), v.tip.next)
-		}
+	chain, err := v.links(r.ops, v.tip.next)
+	if err != nil {
+		return err
 	}
 	full, size := opLines(r, chain)
 	tx := &record.Tx{Actor: r.actor, ID: r.id, Class: r.class, Req: r.req, Sig: r.sig}
@@ -167,10 +177,14 @@ func (v *Vault) sequence(g *group, r *request) error {
 			v.mention(g, v.className(r.class), block.Artifact{ID: c.id, Bytes: c.bytes})
 		}
 	}
+	v.tip.run.ops += uint64(len(r.ops))
+	v.tip.run.bytes += uint64(size)
 	if err := v.applyOps(g.edit, seq, r.ops, digests, chain, &g.touched); err != nil {
+		// Half of it may be in index and state: the group can only be taken back.
+		g.broken = err
 		return err
 	}
-	v.noteID(g, r, seq)
+	v.noteTransaction(g, r, seq)
 	g.waiting = append(g.waiting, waiter{r: r, seq: seq, time: at})
 	g.ops += len(r.ops)
 	g.bytes += r.bytes
@@ -193,56 +207,89 @@ func (v *Vault) backTo(g *group, m groupMark) {
 		delete(v.pending, artifactKey{"", b.ID})
 	}
 	v.tip = m.tip
+	v.recent.cut(v.tip.next, 0)
 	g.lines, g.leaves, g.records, g.admits = g.lines[:m.lines], g.leaves[:m.leaves], m.records, g.admits[:m.admitted]
 }
 
 // link is how a version is tied to the ones before it: the fields of its op.
 type link struct{ prev, skip, n uint64 }
 
-// linkOf is the link of the version of a stored key that record seq makes.
-func (v *Vault) linkOf(key []byte, seq uint64) link {
-	last, ok := v.index.At(key, seq)
-	if !ok {
-		return link{n: 1}
+// links are the links of the versions that record seq makes. What does not write
+// a key has none.
+func (v *Vault) links(ops []record.Op, seq uint64) ([]link, error) {
+	chain := make([]link, len(ops))
+	for i := range ops {
+		if !ops[i].Kind.WritesKey() {
+			continue
+		}
+		l, err := v.linkOf(ops[i].StoredKey(), seq)
+		if err != nil {
+			return nil, v.damaged(err)
+		}
+		chain[i] = l
+	}
+	return chain, nil
+}
+
+// linkOf is the link of the version of a stored key that record seq makes. The
+// skew-binary rule needs two older versions at most: if the last two jumps were
+// equally wide, the next is as wide as both together.
+func (v *Vault) linkOf(key []byte, seq uint64) (link, error) {
+	last, ok, err := v.index.At(key, seq-1)
+	if err != nil || !ok {
+		return link{n: 1}, err
 	}
 	l := link{prev: last.Seq, n: last.N + 1}
-	if j := record.J(l.n); j > 0 {
-		if older, ok := v.index.Number(key, j); ok {
-			l.skip = older.Seq
+	switch record.J(l.n) {
+	case 0:
+	case last.N:
+		l.skip = last.Seq
+	default: // j(j(last)), which stands in the version that last skips to
+		older, ok, err := v.index.At(key, last.Skip)
+		if err != nil {
+			return link{}, err
 		}
+		if !ok || older.Seq != last.Skip {
+			return link{}, fmt.Errorf("%w: key %q has no version at seq %d, to which the one at seq %d skips", ErrDamaged, key, last.Skip, last.Seq)
+		}
+		l.skip = older.Skip
 	}
-	return l
+	return l, nil
 }
 
 // applyOps puts the versions that a transaction made into the index and the
-// state. The live path and every replay go through here.
+// state. The live path, which wants to know the keys touched, and every replay go
+// through here. A replay passes over what segments hold already, and has no edit
+// where the state's pages hold it.
 func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests []merkle.Hash, chain []link, touched *[][]byte) error {
 	for i := range ops {
 		op := &ops[i]
 		if !op.Kind.WritesKey() {
 			continue
 		}
-		key, n := op.StoredKey(), chain[i].n
-		ver := index.Version{
-			Seq: seq, N: n, Prev: chain[i].prev, Skip: chain[i].skip, Op: uint32(i), Live: op.Kind == record.OpPut,
-			Size: op.Size, Value: op.Value, Chunks: op.Chunks, Type: op.Type,
-		}
-		created := seq
-		if n > 1 {
-			first, ok := v.index.Number(key, 1)
-			if !ok {
-				return fmt.Errorf("%w: record %d op %d: version %d of key %q has no first version", ErrDamaged, seq, i, n, key)
+		key := op.StoredKey()
+		if seq >= v.indexed {
+			ver := index.Version{
+				Seq: seq, N: chain[i].n, Prev: chain[i].prev, Skip: chain[i].skip, Op: uint32(i), Live: op.Kind == record.OpPut,
+				Size: op.Size, Value: op.Value, Chunks: op.Chunks, Type: op.Type,
 			}
-			created = first.Seq
+			if err := v.index.Add(key, ver); err != nil {
+				return fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			v.tip.versions++
+			if touched != nil {
+				*touched = append(*touched, key)
+			}
 		}
-		if err := v.index.Add(key, ver); err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		if edit == nil {
+			continue
 		}
-		if err := edit.Put(state.Leaf{Key: key, Digest: digests[i], Seq: seq, N: n, Created: created, Live: ver.Live}); err != nil {
+		l, err := putVersion(edit, op, seq, chain[i].n, digests[i])
+		if err != nil {
 			return fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
 		}
 		if touched != nil {
-			*touched = append(*touched, key)
+			v.puts.add(l)
 		}
 	}
 	return nil
@@ -251,7 +298,14 @@ func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests 
 // mention lets an artifact enter its class's open block at its first mention.
 func (v *Vault) mention(g *group, class string, a block.Artifact) {
 	key := artifactKey{class, a.ID}
-	if _, ok := v.pending[key]; ok || v.blocks.Mentioned(class, a.ID) {
+	if _, ok := v.pending[key]; ok {
+		return
+	}
+	there, err := v.blocks.Mentioned(class, a.ID)
+	if err != nil { // its record is written already
+		g.broken = v.damaged(err)
+	}
+	if there || err != nil {
 		return
 	}
 	v.pending[key] = struct{}{}
@@ -298,6 +352,7 @@ func (v *Vault) seal(g *group) error {
 	g.commit = g.lines[start : len(g.lines)-1 : len(g.lines)-1]
 	v.tip.prev = g.leaves[len(g.leaves)-1]
 	v.tip.height++
+	g.ended = v.endRun(v.tip.next)
 	g.after = v.tip
 	return nil
 }
@@ -306,7 +361,11 @@ func (v *Vault) seal(g *group) error {
 func (v *Vault) deletesExist(r *request) error {
 	for i := range r.ops {
 		if op := &r.ops[i]; op.Kind == record.OpDelete && !r.absentOK[i] {
-			if last, ok := v.index.At(op.StoredKey(), v.tip.next); !ok || !last.Live {
+			last, ok, err := v.index.At(op.StoredKey(), v.tip.next)
+			if err != nil {
+				return v.damaged(err)
+			}
+			if !ok || !last.Live {
 				return fmt.Errorf("%w: key %s cannot be deleted, it is absent", ErrNotFound, keyText(op.Key))
 			}
 		}
@@ -321,7 +380,11 @@ func (v *Vault) conditions(ops []record.Op, seq uint64) error {
 		op := &ops[i]
 		if op.Kind == record.OpIf && op.If == nil {
 			from, to := rangeOf(op)
-			if changed := v.index.Changed(from, to, seq); changed > op.Since {
+			changed, err := v.index.Changed(from, to, op.Since, seq-1)
+			if err != nil {
+				return v.damaged(err)
+			}
+			if changed != 0 {
 				return &ConflictError{
 					Key: rangeText(op), Op: i,
 					Wanted: fmt.Sprintf("no change after seq %d", op.Since), Found: fmt.Sprintf("one at seq %d", changed),
@@ -332,7 +395,10 @@ func (v *Vault) conditions(ops []record.Op, seq uint64) error {
 		if op.If == nil {
 			continue
 		}
-		last, ok := v.index.At(op.StoredKey(), seq)
+		last, ok, err := v.index.At(op.StoredKey(), seq-1)
+		if err != nil {
+			return v.damaged(err)
+		}
 		if c := holds(op, last, ok); c != nil {
 			c.Op = i
 			return c

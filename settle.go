@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,6 +46,13 @@ func (v *Vault) settle() error {
 		return v.behind("ending a sealed block", err)
 	}
 	v.wal.Forget(view.height - 1)
+	if v.opts.scripted { // nobody else keeps
+		return v.keep(context.Background())
+	}
+	select {
+	case v.covered <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
@@ -156,15 +164,21 @@ func (v *Vault) sealFull() error {
 	return nil
 }
 
-// takeSeals writes the records of the blocks that were sealed meanwhile.
+// takeSeals writes the records of the blocks that were sealed meanwhile, and of the
+// index segments that were made.
 func (v *Vault) takeSeals(g *group) error {
 	v.sealsMu.Lock()
-	seals := v.seals
-	v.seals = nil
+	seals, segments := v.seals, v.segments
+	v.seals, v.segments = nil, nil
 	v.sealsMu.Unlock()
-	g.seals = seals
+	g.seals, g.segments = seals, segments
 	for i := range seals {
 		if err := v.add(g, &seals[i]); err != nil {
+			return err
+		}
+	}
+	for i := range segments {
+		if err := v.add(g, &segments[i]); err != nil {
 			return err
 		}
 	}
@@ -175,20 +189,37 @@ func (v *Vault) takeSeals(g *group) error {
 func (v *Vault) giveBackSeals(g *group) {
 	v.sealsMu.Lock()
 	v.seals = append(slices.Clone(g.seals), v.seals...)
+	v.segments = append(slices.Clone(g.segments), v.segments...)
 	v.sealsMu.Unlock()
 }
 
-// relieve keeps the WAL bounded: when the way behind the acknowledgements has
-// fallen far back, the next group waits for it.
+// relieve keeps WAL and memory bounded: when the way behind the acknowledgements
+// has fallen far back, the next group waits for it.
 func (v *Vault) relieve() error {
-	if _, bytes := v.wal.Pending(); bytes < walPressure*v.opts.walBytes {
+	if _, bytes := v.wal.Pending(); bytes >= walPressure*v.opts.walBytes {
+		if err := v.settle(); err != nil {
+			return err
+		}
+	}
+	if v.endedRuns() < runPressure {
 		return nil
 	}
-	return v.settle()
+	if err := v.settle(); err != nil {
+		return err
+	}
+	v.keeping.Lock()
+	defer v.keeping.Unlock()
+	if err := v.sealRuns(v.published.Load()); err != nil {
+		// Derived data: it costs memory, and nothing else.
+		v.opts.Logger.Error("index segments cannot be made", "vault", v.name, "err", err)
+	}
+	return nil
 }
 
-// walPressure is how many files' worth of groups may wait to be synced elsewhere.
-const walPressure = 8
+const (
+	walPressure = 8 // files' worth of groups that may wait to be synced elsewhere
+	runPressure = 8 // runs that may wait for their segments
+)
 
 // wake tells the settler that there is something to publish.
 func (v *Vault) wake() {

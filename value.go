@@ -78,7 +78,10 @@ func (v *Value) ReadAt(p []byte, off int64) (int, error) {
 
 // artifact reads an artifact of any class and hashes it again.
 func (v *Vault) artifact(id record.ID) ([]byte, error) {
-	ref, ok := v.blocks.LookupAny(id)
+	ref, ok, err := v.blocks.LookupAny(id)
+	if err != nil {
+		return nil, v.damaged(err)
+	}
 	if !ok {
 		return nil, fmt.Errorf("%w: artifact %v is in no block of vault %q", ErrDamaged, id, v.name)
 	}

@@ -16,11 +16,13 @@ import (
 	"graven/internal/fsx"
 	"graven/internal/index"
 	"graven/internal/journal"
+	"graven/internal/statestore"
 	"graven/internal/tilestore"
 	"graven/internal/wal"
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
+	"graven/state"
 )
 
 // Vault is one ledger. It is safe for concurrent use: any number of goroutines
@@ -40,6 +42,7 @@ type Vault struct {
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	recovered []string        // fixed: what the open put right, in plain words
 	found     []string        // fixed: what it met and left as it is
+	remade    []Finding       // fixed: derived files that it made again, those that a check asks for
 	walLost   bool            // fixed: it was not closed cleanly and has no WAL
 	audit     *audit          // fixed: what a check wants of a replay; nil: the first missing artifact ends it
 	lost      bool            // fixed: a sealed block could not be loaded
@@ -51,16 +54,31 @@ type Vault struct {
 
 	authority *record.Authority // fixed once the log is replayed; nil: one that this program does not know
 
-	journal *journal.Log
-	blocks  *block.Store
-	tiles   *tilestore.Store
-	index   *index.Table
-	wal     Persist // nil if read-only
+	journal  *journal.Log
+	blocks   *block.Store
+	tiles    *tilestore.Store
+	index    *index.Index
+	pages    *statestore.Store
+	wal      Persist         // nil if read-only
+	indexed  uint64          // fixed: the records that segments covered when the vault was opened
+	runs     uint64          // fixed: as many runs
+	base     *statestore.Set // fixed: the state pages that the open began with; nil: none
+	stumbled uint64          // fixed: the size of the tree at which it could not begin; 0 if it could
+	entry    start           // fixed: where the open began
 
 	tip        tip                      // committer
-	ids        *idempotency             // committer
+	recent     *recent                  // committer
 	pending    map[artifactKey]struct{} // committer: on their way into blocks
+	puts       puts                     // committer, keeper
+	ground     atomic.Pointer[ground]   // from the keeper to the committer
 	markedOpen bool                     // persist: meta/host/clean says open
+	runMark    block.Mark               // persist: what had entered the blocks when the newest ended run ended
+
+	keeping    sync.Mutex        // held while keeping
+	runsMu     sync.Mutex        // guards runsEnded
+	runsEnded  []*endedRun       // runs whose segments are not made yet
+	segmentsTo map[uint64]uint64 // guarded by sealsMu: of each level, the number behind the newest that a record tells of
+	segments   []record.Segment  // guarded by sealsMu: made, waiting for the next group to record them
 
 	filing    sync.Mutex               // held by whoever writes or syncs the log files
 	settling  sync.Mutex               // held while settling
@@ -70,6 +88,8 @@ type Vault struct {
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
+	condemned condemned // derived files that were found damaged
+
 	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
 	recorded []recordedSeal        // guarded by sealsMu: seals whose record is durable, waiting for a checkpoint over it
@@ -78,9 +98,12 @@ type Vault struct {
 
 	queue       chan *request
 	dirty       chan struct{} // buffered 1: something is not published yet
+	covered     chan struct{} // buffered 1: more was published since the keeper looked
 	stop        chan struct{} // closed by close
 	stopped     chan struct{} // closed when the commit loop has ended
 	settlerGone chan struct{} // closed when the settler has ended
+	keeperGone  chan struct{} // closed when the keeper has ended
+	stopKeeping func()        // ends what the keeper is at
 }
 
 // signer signs checkpoints with the log's key.
@@ -121,12 +144,18 @@ func (v *Vault) start() {
 	v.stop = make(chan struct{})
 	v.stopped = make(chan struct{})
 	v.settlerGone = make(chan struct{})
+	v.covered = make(chan struct{}, 1)
+	v.keeperGone = make(chan struct{})
+	ctx, stopKeeping := context.WithCancel(context.Background())
+	v.stopKeeping = stopKeeping
 	if v.readOnly != "" || v.opts.scripted {
 		close(v.stopped)
 		close(v.settlerGone)
+		close(v.keeperGone)
 		return
 	}
 	go v.commitLoop()
+	go v.keepLoop(ctx)
 	if v.host.After == nil {
 		close(v.settlerGone)
 		return
@@ -147,8 +176,10 @@ func (v *Vault) Publish() error {
 // that the log is whole without the WAL.
 func (v *Vault) close() error {
 	close(v.stop)
+	v.stopKeeping()
 	<-v.stopped
 	<-v.settlerGone
+	<-v.keeperGone
 	var errs []error
 	if v.wal != nil {
 		if v.writable() == nil {
@@ -165,6 +196,9 @@ func (v *Vault) close() error {
 func (v *Vault) closeClean() error {
 	if err := v.settle(); err != nil {
 		return err
+	}
+	if err := v.keepAtEnd(); err != nil {
+		v.opts.Logger.Error("index and state on disk are behind; the next open takes longer", "vault", v.name, "err", err)
 	}
 	if n, clean := readClean(v.dir); clean && n == v.View().Size() {
 		return nil
@@ -252,7 +286,10 @@ func (v *Vault) heal(r *request) error {
 		if c.bytes == nil {
 			continue
 		}
-		ref, ok := v.blocks.Lookup(v.className(r.class), c.id)
+		ref, ok, err := v.blocks.Lookup(v.className(r.class), c.id)
+		if err != nil {
+			return v.damaged(err)
+		}
 		if !ok {
 			continue
 		}
@@ -290,12 +327,11 @@ type Status struct {
 func (v *Vault) Status() Status {
 	w := v.View()
 	at, _ := w.Time()
-	keys, live, versions := v.index.Stats()
 	artifacts, blockBytes := v.blocks.Stats()
 	st := Status{
 		Name: v.name, Vault: v.genesis.Vault.String(), Origin: v.genesis.Origin,
 		Size: w.head.Size, Published: v.published.Load(), Height: w.height - 1, Epoch: w.epoch,
-		Root: w.head.Root, State: w.state.Root(), Keys: uint64(keys), Live: uint64(live), Versions: uint64(versions),
+		Root: w.head.Root, State: w.state.Root(), Keys: w.state.Len(), Live: w.state.Live(), Versions: w.versions,
 		Artifacts: artifacts, LogBytes: v.journal.Bytes(), BlockBytes: blockBytes, Time: at,
 		Writable: true, Recovered: v.recovered, Notes: v.found,
 	}
@@ -305,11 +341,13 @@ func (v *Vault) Status() Status {
 	return st
 }
 
-// damaged makes an error of a lower room one of the hall's.
+// damaged makes an error of a lower room one of the hall's. Derived files that are
+// damaged are noted, to be made again.
 func (v *Vault) damaged(err error) error {
 	if err == nil || errors.Is(err, ErrDamaged) {
 		return err
 	}
+	v.condemn(err)
 	return wrapDamage(err)
 }
 
@@ -321,6 +359,7 @@ func wrapDamage(err error) error {
 	for _, damage := range []error{
 		block.ErrDamaged, block.ErrMissing, block.ErrNotFound, block.ErrMismatch, block.ErrWrongVault, block.ErrForeign,
 		journal.ErrDamaged, journal.ErrGap, journal.ErrForeignFile, tilestore.ErrDamaged,
+		index.ErrDamaged, state.ErrPage, statestore.ErrDamaged,
 		wal.ErrForeignVault, wal.ErrForeignFile, wal.ErrMissing, wal.ErrLength, wal.ErrTwins,
 		fs.ErrNotExist, fsx.ErrNotRegular, fsx.ErrNotFolder, // of a name that the vault must have
 	} {

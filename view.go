@@ -18,19 +18,20 @@ import (
 // number of goroutines, and holds nothing that must be closed. Everything that
 // one view says (sizes, roots, values, lists, proofs) is from one moment.
 type View struct {
-	vault  *Vault
-	head   proof.Checkpoint  // of the commit that this view stands on
-	note   []byte            // head, signed by the log's key
-	both   []byte            // and by the cosigner's, as it was published; nil: see Cosigned
-	at     time.Time         // of the commit
-	commit []byte            // the commit line, record head.Size-1
-	pos    uint64            // the newest record that is visible
-	state  state.Map         // after commit
-	tree   *tilestore.Reader // at least head.Size leaves
-	height uint64            // commits so far
-	epoch  uint64
-	policy *policy // in force behind commit
-	newest bool    // pos is the commit itself: proofs of keys can be made
+	vault    *Vault
+	head     proof.Checkpoint  // of the commit that this view stands on
+	note     []byte            // head, signed by the log's key
+	both     []byte            // and by the cosigner's, as it was published; nil: see Cosigned
+	at       time.Time         // of the commit
+	commit   []byte            // the commit line, record head.Size-1
+	pos      uint64            // the newest record that is visible
+	state    state.Map         // after commit
+	tree     *tilestore.Reader // at least head.Size leaves
+	height   uint64            // commits so far
+	epoch    uint64
+	policy   *policy // in force behind commit
+	versions uint64  // of keys
+	newest   bool    // pos is the commit itself: proofs of keys can be made
 	// asked is the time that cut the view off at pos, which proofs are then about;
 	// zero: none did. Invariant: the record behind pos is there, and of a later time.
 	asked time.Time
@@ -159,7 +160,10 @@ func userKey(key []byte) []byte { return append([]byte{record.SpaceUser}, key...
 // Get finds the version of key that is in force in this view. If the key was
 // never there, or is deleted, the error is [ErrNotFound] and says which.
 func (w *View) Get(key []byte) (Entry, error) {
-	ver, ok := w.vault.index.At(userKey(key), w.pos)
+	ver, ok, err := w.vault.index.At(userKey(key), w.pos)
+	if err != nil {
+		return Entry{}, w.vault.damaged(err)
+	}
 	if !ok {
 		return Entry{}, fmt.Errorf("key %s: %w", keyText(key), ErrNotFound)
 	}
@@ -185,14 +189,18 @@ type Query struct {
 func (w *View) List(q Query) iter.Seq2[Entry, error] {
 	from, to := q.bounds()
 	return func(yield func(Entry, error) bool) {
-		n := 0
-		w.vault.index.Scan(from, to, w.pos, q.Reverse, func(it index.Item) bool {
+		n, more := 0, true
+		err := w.vault.index.Scan(from, to, w.pos, q.Reverse, func(it index.Item) bool {
 			if !it.Version.Live && !q.Deleted {
 				return true
 			}
 			n++
-			return yield(entryOf(it.Key, it.Version), nil) && (q.Limit <= 0 || n < q.Limit)
+			more = yield(entryOf(it.Key, it.Version), nil)
+			return more && (q.Limit <= 0 || n < q.Limit)
 		})
+		if err != nil && more {
+			yield(Entry{}, w.vault.damaged(err))
+		}
 	}
 }
 
@@ -210,16 +218,19 @@ func (q Query) bounds() (from, to []byte) {
 func (w *View) History(key []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		stored := userKey(key)
-		newest, ok := w.vault.index.At(stored, w.pos)
-		if !ok {
-			yield(Entry{}, fmt.Errorf("key %s: %w", keyText(key), ErrNotFound))
-			return
-		}
-		for n := newest.N; n > 0; n-- {
-			ver, _ := w.vault.index.Number(stored, n)
+		none := true
+		for ver, err := range w.vault.index.History(stored, w.pos) {
+			none = false
+			if err != nil {
+				yield(Entry{}, w.vault.damaged(err))
+				return
+			}
 			if !yield(entryOf(stored, ver), nil) {
 				return
 			}
+		}
+		if none {
+			yield(Entry{}, fmt.Errorf("key %s: %w", keyText(key), ErrNotFound))
 		}
 	}
 }

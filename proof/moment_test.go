@@ -356,7 +356,10 @@ func TestDescribeMoments(t *testing.T) {
 func TestLeavesBeforeTheirCommit(t *testing.T) {
 	v := rangeVault(t)
 	edit := v.state.Edit()
-	leaf, _ := v.state.Get([]byte("kcolours/05"))
+	leaf, _, err := v.state.Get([]byte("kcolours/05"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	leaf.Seq, leaf.N = v.size()+5, 2
 	if err := edit.Put(leaf); err != nil {
 		t.Fatal(err)

@@ -119,7 +119,7 @@ func (v *vault) rangeProof(s record.RangeSubject, counting bool) RangeProof {
 			first, last = append([]byte{s.Space}, entries[0].Key...), append([]byte{s.Space}, entries[n-1].Key...)
 		}
 	}
-	p.State = v.states[commit].ProveRange(Covered(s, uint64(len(p.Ops)), first, last), p.aim())
+	p.State = sure(v.states[commit].ProveRange(Covered(s, uint64(len(p.Ops)), first, last), p.aim()))
 	return p
 }
 
@@ -352,7 +352,7 @@ func TestListSize(t *testing.T) {
 			p.Ops = append(p.Ops, v.ops[string(key)])
 		}
 		last := append([]byte{'k'}, sorted[start+99]...)
-		p.State = v.state.ProveRange(Covered(s, 100, nil, last), state.All)
+		p.State = sure(v.state.ProveRange(Covered(s, 100, nil, last), state.All))
 		file, err := p.Encode()
 		if err != nil {
 			t.Fatal(err)

@@ -111,7 +111,7 @@ func newBigVault(t testing.TB, s shape, keys, probe int) *bigVault {
 
 func (v *bigVault) proof(t testing.TB, key []byte) []byte {
 	p := KeyProof{
-		Space: 'k', Key: key, Op: v.ops[string(key)], State: v.state.Prove(append([]byte{'k'}, key...)),
+		Space: 'k', Key: key, Op: v.ops[string(key)], State: sure(v.state.Prove(append([]byte{'k'}, key...))),
 		Commit: v.commit, Path: v.path, Checkpoint: v.note,
 	}
 	return encode(t, p)

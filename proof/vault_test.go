@@ -213,7 +213,7 @@ func (v *vault) recordProof(seq, size uint64) []byte {
 func (v *vault) key(space byte, key string) KeyProof {
 	stored := append([]byte{space}, key...)
 	p := KeyProof{
-		Space: space, Key: []byte(key), State: v.state.Prove(stored),
+		Space: space, Key: []byte(key), State: sure(v.state.Prove(stored)),
 		Commit:     v.lines[v.size()-1],
 		Path:       path(v.size()-1, v.leaves),
 		Checkpoint: v.checkpointAt(v.size()),
@@ -286,4 +286,12 @@ func TestSampleVault(t *testing.T) {
 	if last := v.lines[len(v.lines)-1]; !bytes.Contains(last, []byte(`"kind":"commit"`)) {
 		t.Errorf("it ends with %s", last)
 	}
+}
+
+// sure returns v: a state in memory has no errors.
+func sure[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -350,7 +350,7 @@ func TestEncodeRefuses(t *testing.T) {
 			p.Op = []byte(`{"op":"append","value":"` + record.IDOf(nil).String() + `","size":0}`)
 		},
 		"op with a line feed": func(p *KeyProof) { p.Op = append(bytes.Clone(p.Op), '\n') },
-		"leaf of another key": func(p *KeyProof) { p.State.Leaf = v.state.Prove([]byte("kcolours/04")).Leaf },
+		"leaf of another key": func(p *KeyProof) { p.State.Leaf = sure(v.state.Prove([]byte("kcolours/04"))).Leaf },
 		"leaf of another op": func(p *KeyProof) {
 			l := *p.State.Leaf
 			l.Digest[0] ^= 1

@@ -130,18 +130,18 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("Get", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			m.Get(key())
+			sure2(m.Get(key()))
 		}
 	})
 	b.Run("Prove", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			m.Prove(key())
+			sure(m.Prove(key()))
 		}
 	})
 	b.Run("Encode", func(b *testing.B) {
 		k := key()
-		p := m.Prove(k)
+		p := sure(m.Prove(k))
 		b.ReportAllocs()
 		for b.Loop() {
 			p.AppendPath(nil, k)
@@ -149,7 +149,7 @@ func BenchmarkRead(b *testing.B) {
 	})
 	b.Run("Parse", func(b *testing.B) {
 		k := key()
-		p := m.Prove(k)
+		p := sure(m.Prove(k))
 		path := p.AppendPath(nil, k)
 		b.ReportAllocs()
 		for b.Loop() {
@@ -158,7 +158,7 @@ func BenchmarkRead(b *testing.B) {
 	})
 	b.Run("Verify", func(b *testing.B) {
 		k := key()
-		p := m.Prove(k)
+		p := sure(m.Prove(k))
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, err := p.Verify(k, root); err != nil {
@@ -169,7 +169,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("LiveRange", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			m.LiveRange(key(), key())
+			sure(m.LiveRange(key(), key()))
 		}
 	})
 	b.Run("Ascend100", func(b *testing.B) {

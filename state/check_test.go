@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,14 +13,18 @@ type fatal interface {
 	Fatalf(format string, args ...any)
 }
 
-// checkMap recomputes every invariant of every node of m.
+// checkMap recomputes every invariant of every node of m, those on pages too.
 func checkMap(t fatal, m Map) {
 	t.Helper()
+	roots := slices.Clone(m.roots())
+	for i := range roots {
+		drawIn(t, m.pages(), &roots[i].tree)
+	}
 	var leaves uint64
 	var lines []SpaceLine
-	for i, r := range m.roots() {
-		if i > 0 && m.roots()[i-1].space >= r.space {
-			t.Fatalf("space %02x stands after space %02x", r.space, m.roots()[i-1].space)
+	for i, r := range roots {
+		if i > 0 && roots[i-1].space >= r.space {
+			t.Fatalf("space %02x stands after space %02x", r.space, roots[i-1].space)
 		}
 		seen := checkChild(t, &r.tree)
 		leaves += uint64(len(seen))
@@ -38,6 +43,24 @@ func checkMap(t fatal, m Map) {
 	}
 	if got := StateRoot(lines); got != m.Root() {
 		t.Fatalf("Root is %s, the lines give %s", m.Root(), got)
+	}
+}
+
+// drawIn puts in place of c what it is without stubs.
+func drawIn(t fatal, p *pages, c *child) {
+	t.Helper()
+	if s, ok := c.node.(*stub); ok {
+		page, err := p.load(c, s)
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		c.node = page.top.node
+	}
+	if n, ok := c.node.(*inner); ok {
+		n := *n
+		drawIn(t, p, &n.left)
+		drawIn(t, p, &n.right)
+		c.node = &n
 	}
 }
 

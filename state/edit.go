@@ -8,51 +8,56 @@ import (
 // Edit is a group of updates on its way from one Map to the next. It is not
 // safe for concurrent use. An Edit that is dropped leaves no trace.
 type Edit struct {
-	roots []spaceRoot // owned
-	size  uint64
-	keys  keyRoom
+	roots  []spaceRoot // owned
+	size   uint64
+	keys   keyRoom
+	pages  *pages // as of the Map that it comes from
+	weight int64  // see Weight
 }
 
 // Edit begins a group of updates. The Map stays as it is. Several Edits of one
 // Map do not see each other.
 func (m Map) Edit() *Edit {
-	return &Edit{roots: slices.Clone(m.roots()), size: m.Len()}
+	return &Edit{roots: slices.Clone(m.roots()), size: m.Len(), pages: m.pages(), weight: m.Weight()}
 }
+
+// Weight is that of the Map which the Edit would give now.
+func (e *Edit) Weight() int64 { return e.weight }
 
 // Put makes l the newest version of its key: an update replaces the key's
 // leaf, an insert splits the leaf at which the search ends and rebalances
-// upwards. It keeps no reference to l.Key. The error, from [Leaf.Check], leaves
-// the Edit unchanged. That the version follows the one before it is the
-// caller's to know.
+// upwards. It keeps no reference to l.Key. After an error, from [Leaf.Check] or
+// because a page could not be read, all is as if Put had not been called. That
+// the version follows the one before it is the caller's to know.
 func (e *Edit) Put(l Leaf) error {
 	if err := l.Check(); err != nil {
 		return err
 	}
 	i, found := slices.BinarySearchFunc(e.roots, l.Key[0], func(r spaceRoot, s byte) int { return int(r.space) - int(s) })
 	if found {
-		e.put(&e.roots[i].tree, &l)
-		return nil
+		return e.put(&e.roots[i].tree, &l)
 	}
 	e.roots = slices.Insert(e.roots, i, spaceRoot{l.Key[0], overLeaf(e.fresh(&l))})
 	return nil
 }
 
 // Get returns the newest version of a stored key as the Edit has it; false if
-// it never had one. The caller owns the leaf.
-func (e *Edit) Get(key []byte) (Leaf, bool) { return get(e.roots, key) }
+// it never had one. The caller owns the leaf. An error says that a page could
+// not be read.
+func (e *Edit) Get(key []byte) (Leaf, bool, error) { return e.pages.get(e.roots, key) }
 
 // Map ends the group: it hashes every node made since the Edit began, or since
-// the last Map, once, and returns the new version. The Edit may go on from
-// there.
+// the last Map, once, and returns the new version. It reads no page. The Edit
+// may go on from there.
 func (e *Edit) Map() Map {
-	if len(e.roots) == 0 {
+	if len(e.roots) == 0 && e.pages == nil {
 		return Map{}
 	}
 	for i := range e.roots {
 		clean(&e.roots[i].tree)
 	}
 	lines := spaceLines(e.roots, -1)
-	return Map{&version{roots: slices.Clone(e.roots), size: e.size, root: StateRoot(lines)}}
+	return Map{&version{slices.Clone(e.roots), e.size, StateRoot(lines), e.pages, e.weight}}
 }
 
 // clean hashes what is dirty from c down, children first.
@@ -122,15 +127,18 @@ func own(c *child) *inner {
 	panic("state: a leaf where an inner node was wanted")
 }
 
-// put puts l into the tree at c, which the Edit owns.
-func (e *Edit) put(c *child, l *Leaf) {
+// put puts l into the tree at c, which the Edit owns. After an error the tree
+// holds the same as before.
+func (e *Edit) put(c *child, l *Leaf) error {
 	switch t := c.node.(type) {
 	case *inner:
 		n := own(c)
+		side := &n.right
 		if n.route.above(l.Key) {
-			e.put(&n.left, l)
-		} else {
-			e.put(&n.right, l)
+			side = &n.left
+		}
+		if err := e.put(side, l); err != nil {
+			return err
 		}
 		balance(c, n)
 	case *pair:
@@ -138,11 +146,25 @@ func (e *Edit) put(c *child, l *Leaf) {
 	case *leaf:
 		if t.key == string(l.Key) {
 			*c = overLeaf(newLeaf(t.key, l))
-			return
+		} else {
+			*c = overPair(*t, e.fresh(l))
 		}
-		*c = overPair(*t, e.fresh(l))
+	case *stub:
+		p, err := e.pages.load(c, t)
+		if err != nil {
+			return err
+		}
+		c.node = p.top.node // it has the hash and the rest that c says
+		e.weight += drawnIn * p.size
+		return e.put(c, l)
 	}
+	return nil
 }
+
+// drawnIn is how much a page that an Edit goes through weighs against its size:
+// all of it stays in memory as long as any of its nodes does, and beside it come
+// to stand copies of them, at most once each.
+const drawnIn = 2
 
 // putPair returns a pair with l in place of one of its leaves, or the node over
 // its three leaves.
@@ -160,14 +182,20 @@ func (e *Edit) putPair(p *pair, l *Leaf) child {
 	return over(&inner{left: overLeaf(p.a), right: overPair(p.b, e.fresh(l)), route: newRoute(route)})
 }
 
+// freshBytes is about what a new key adds to a tree, besides its own bytes: a
+// leaf, and an inner node for most.
+const freshBytes = leafBytes + innerBytes
+
 // fresh returns the leaf of a key that is new to the map.
 func (e *Edit) fresh(l *Leaf) leaf {
 	e.size++
+	e.weight += freshBytes + int64(len(l.Key))
 	return newLeaf(e.keys.hold(l.Key), l)
 }
 
 // balance restores the invariants of c, whose node n is this Edit's, after a
 // change of one of n's children. One insert makes heights differ by 2 at most.
+// The nodes that it turns are those that the insert made grow, so none is a stub.
 func balance(c *child, n *inner) {
 	switch l, r := n.left.height(), n.right.height(); {
 	case l > r+1:

@@ -163,7 +163,7 @@ func TestNoLeafNoSteps(t *testing.T) {
 	}
 	// A space with keys is not proven empty by leaving its line out.
 	m := put(t, Map{}, version1([]byte("kb"), 1), version1([]byte("s1"), 2))
-	p = m.Prove([]byte("ka"))
+	p = sure(m.Prove([]byte("ka")))
 	p.Leaf, p.Steps = nil, nil
 	if _, err := p.Verify([]byte("ka"), m.Root()); !errors.Is(err, ErrProof) {
 		t.Errorf("a space with keys shown to be empty: %v", err)
@@ -173,7 +173,7 @@ func TestNoLeafNoSteps(t *testing.T) {
 func TestTamperedSteps(t *testing.T) {
 	m, asked := provenKeys(t)
 	for name, key := range asked {
-		sound := m.Prove(key)
+		sound := sure(m.Prove(key))
 		refuse := func(what string, change func(p *Proof)) {
 			t.Helper()
 			p := sound

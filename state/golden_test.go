@@ -190,7 +190,7 @@ func makeGoldenMaps() (v []goldenMap) {
 			asked = append(asked, []byte(k))
 		}
 		for _, key := range asked {
-			p := m.Prove(key)
+			p := sure(m.Prove(key))
 			w := encode(p, key)
 			q := goldenProof{Key: hex.EncodeToString(key), Claim: claimOf(p, key), Leaf: w.leaf, Path: w.path, Other: []string{}}
 			if q.Path == nil && p.Leaf != nil {

@@ -94,17 +94,23 @@ func hashLeaf[K string | []byte](key K, digest *merkle.Hash, seq, n, created uin
 // a legal length, 1 <= n, and n versions in distinct records from created to
 // seq. The error wraps [ErrLeaf] and names field, value and limit.
 func (l Leaf) Check() error {
-	switch {
-	case len(l.Key) < MinKey || len(l.Key) > MaxKey:
+	if len(l.Key) < MinKey || len(l.Key) > MaxKey {
 		return fmt.Errorf("%w: stored key of %d bytes, wanted %d to %d", ErrLeaf, len(l.Key), MinKey, MaxKey)
-	case l.Seq < 1 || l.Seq > MaxInt:
-		return fmt.Errorf("%w: seq %d, wanted 1 to %d", ErrLeaf, l.Seq, uint64(MaxInt))
-	case l.Created < 1 || l.Created > l.Seq:
-		return fmt.Errorf("%w: created %d, wanted 1 to seq %d", ErrLeaf, l.Created, l.Seq)
-	case l.N < 1 || l.N > l.Seq-l.Created+1:
-		return fmt.Errorf("%w: version number %d for records %d to %d", ErrLeaf, l.N, l.Created, l.Seq)
-	case l.N == 1 && l.Created != l.Seq:
-		return fmt.Errorf("%w: version 1 at seq %d, created at %d", ErrLeaf, l.Seq, l.Created)
+	}
+	return checkVersion(l.Seq, l.N, l.Created)
+}
+
+// checkVersion is [Leaf.Check] without the key.
+func checkVersion(seq, n, created uint64) error {
+	switch {
+	case seq < 1 || seq > MaxInt:
+		return fmt.Errorf("%w: seq %d, wanted 1 to %d", ErrLeaf, seq, uint64(MaxInt))
+	case created < 1 || created > seq:
+		return fmt.Errorf("%w: created %d, wanted 1 to seq %d", ErrLeaf, created, seq)
+	case n < 1 || n > seq-created+1:
+		return fmt.Errorf("%w: version number %d for records %d to %d", ErrLeaf, n, created, seq)
+	case n == 1 && created != seq:
+		return fmt.Errorf("%w: version 1 at seq %d, created at %d", ErrLeaf, seq, created)
 	}
 	return nil
 }

@@ -5,21 +5,35 @@ import "graven/merkle"
 // Map is one version of the state: all keys of all spaces. The zero value is
 // empty. A Map is a small value that pins its version: copying it is cheap, and
 // it never changes. It is safe for concurrent use.
+//
+// A Map stands in memory or, since [Open], on pages. What has to read a page
+// returns an error if that fails: the one of the [Source], or one that wraps
+// [ErrPage].
 type Map struct {
 	v *version // nil: empty
 }
 
 // version is what a Map pins. It never changes.
 type version struct {
-	roots []spaceRoot // spaces that have keys, in order
-	size  uint64      // leaves, deleted ones too
-	root  merkle.Hash // the state root
+	roots  []spaceRoot // spaces that have keys, in order
+	size   uint64      // leaves, deleted ones too
+	root   merkle.Hash // the state root
+	pages  *pages      // below stubs; nil: there are none
+	weight int64       // see Weight
 }
 
 // spaceRoot is the tree of one space.
 type spaceRoot struct {
 	space byte
 	tree  child
+}
+
+// pages returns what the map's stubs are read through; nil if it has none.
+func (m Map) pages() *pages {
+	if m.v == nil {
+		return nil
+	}
+	return m.v.pages
 }
 
 func (m Map) roots() []spaceRoot {
@@ -65,22 +79,22 @@ func (m Map) Live() uint64 {
 }
 
 // Get returns the newest version of a stored key; false if it never had one.
-// The caller owns the leaf.
-func (m Map) Get(key []byte) (Leaf, bool) { return get(m.roots(), key) }
+// The caller owns the leaf. An error says that a page could not be read.
+func (m Map) Get(key []byte) (Leaf, bool, error) { return m.pages().get(m.roots(), key) }
 
-func get(roots []spaceRoot, key []byte) (Leaf, bool) {
+func (p *pages) get(roots []spaceRoot, key []byte) (Leaf, bool, error) {
 	if len(key) == 0 {
-		return Leaf{}, false
+		return Leaf{}, false, nil
 	}
 	tree := find(roots, key[0])
 	if tree == nil {
-		return Leaf{}, false
+		return Leaf{}, false, nil
 	}
-	l := search(tree.node, key)
-	if l.key != string(key) {
-		return Leaf{}, false
+	l, err := p.search(tree, key)
+	if err != nil || l.key != string(key) {
+		return Leaf{}, false, err
 	}
-	return l.export(), true
+	return l.export(), true, nil
 }
 
 // Spaces returns the lines of the spaces that have keys, in order. The caller

@@ -64,6 +64,7 @@ func TestMapAgainstModel(t *testing.T) {
 
 // compare checks every reading method of m against the model.
 func compare(t *rapid.T, m Map, truth model) {
+	t.Helper()
 	// The leaves that model.write handed out were spoiled on purpose; its map
 	// keys were not.
 	keys := truth.keys()
@@ -75,7 +76,7 @@ func compare(t *rapid.T, m Map, truth model) {
 		if want[i].Live {
 			live++
 		}
-		if got, ok := m.Get([]byte(k)); !ok || !equal(got, want[i]) {
+		if got, ok := sure2(m.Get([]byte(k))); !ok || !equal(got, want[i]) {
 			t.Fatalf("Get(%x) = %v, %t", k, got, ok)
 		}
 	}
@@ -108,20 +109,26 @@ func compare(t *rapid.T, m Map, truth model) {
 				prefixed++
 			}
 		}
-		if got := m.LiveRange(from, to); got != count {
+		if got := sure(m.LiveRange(from, to)); got != count {
 			t.Fatalf("LiveRange(%x, %x) = %d, wanted %d", from, to, got, count)
 		}
-		if got := m.LivePrefix(from); got != prefixed {
+		if got := sure(m.LivePrefix(from)); got != prefixed {
 			t.Fatalf("LivePrefix(%x) = %d, wanted %d", from, got, prefixed)
 		}
 		var up, down []Leaf
-		for l := range m.Ascend(from) {
+		for l, err := range m.Ascend(from) {
+			if err != nil {
+				t.Fatalf("a list ends with %v", err)
+			}
 			if !inside(l) {
 				break
 			}
 			up = append(up, l)
 		}
-		for l := range m.Descend(to) {
+		for l, err := range m.Descend(to) {
+			if err != nil {
+				t.Fatalf("a list ends with %v", err)
+			}
 			if !inside(l) {
 				break
 			}
@@ -203,11 +210,11 @@ func TestEmpty(t *testing.T) {
 	if m.Root() != want || m.Edit().Map().Root() != want || StateRoot(nil) != want {
 		t.Errorf("root of the empty map: %s, wanted %s", m.Root(), base64.StdEncoding.EncodeToString(want[:]))
 	}
-	if m.Len() != 0 || m.Live() != 0 || m.Spaces() != nil || m.LiveRange(nil, nil) != 0 || m.LivePrefix([]byte("k")) != 0 {
+	if m.Len() != 0 || m.Live() != 0 || m.Spaces() != nil || sure(m.LiveRange(nil, nil)) != 0 || sure(m.LivePrefix([]byte("k"))) != 0 {
 		t.Error("the empty map is not empty")
 	}
 	for _, key := range [][]byte{nil, {'k'}, []byte("ka")} {
-		if _, ok := m.Get(key); ok {
+		if _, ok := sure2(m.Get(key)); ok {
 			t.Errorf("the empty map has %x", key)
 		}
 	}
@@ -219,7 +226,7 @@ func TestEmpty(t *testing.T) {
 	}
 	one := put(t, m, version1([]byte("ka"), 1))
 	for _, key := range [][]byte{nil, {}, {'k'}, {'j'}, []byte("kb"), []byte("kaa")} {
-		if _, ok := one.Get(key); ok {
+		if _, ok := sure2(one.Get(key)); ok {
 			t.Errorf("the map of ka has %x", key)
 		}
 	}
@@ -236,20 +243,20 @@ func TestEditReadsItself(t *testing.T) {
 	if err := e.Put(version1([]byte("sx"), 6)); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := e.Get([]byte("ka")); !ok || !equal(got, l) {
+	if got, ok := sure2(e.Get([]byte("ka"))); !ok || !equal(got, l) {
 		t.Errorf("Edit.Get = %v, %t", got, ok)
 	}
-	if _, ok := e.Get([]byte("sx")); !ok {
+	if _, ok := sure2(e.Get([]byte("sx"))); !ok {
 		t.Error("the Edit misses its own insert")
 	}
-	if got, _ := m.Get([]byte("ka")); got.Seq != 1 {
+	if got, _ := sure2(m.Get([]byte("ka"))); got.Seq != 1 {
 		t.Error("the Map sees the Edit")
 	}
-	if _, ok := m.Get([]byte("sx")); ok {
+	if _, ok := sure2(m.Get([]byte("sx"))); ok {
 		t.Error("the Map sees the Edit's insert")
 	}
 	other := m.Edit()
-	if got, _ := other.Get([]byte("ka")); got.Seq != 1 {
+	if got, _ := sure2(other.Get([]byte("ka"))); got.Seq != 1 {
 		t.Error("one Edit sees another")
 	}
 	same(t, m.Edit().Map(), m)
@@ -329,11 +336,11 @@ func TestReadersBesideAnEdit(t *testing.T) {
 		wg.Go(func() {
 			for i := range 300 {
 				key := keys[(i*7+w)%len(keys)]
-				if _, err := m.Prove(key).Verify(key, root); err != nil {
+				if _, err := sure(m.Prove(key)).Verify(key, root); err != nil {
 					t.Error(err)
 					return
 				}
-				m.LiveRange(key, nil)
+				sure(m.LiveRange(key, nil))
 			}
 		})
 	}

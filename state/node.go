@@ -12,8 +12,8 @@ import (
 // h = 92 that is more than 2^64, and counts have 64 bits.
 const MaxHeight = 91
 
-// node is a *leaf, a *pair or an *inner. Two leaves with one parent are always a
-// pair.
+// node is a *leaf, a *pair, an *inner, or a *stub, which stands for one of these
+// that lies on a page. Two leaves with one parent are always a pair.
 type node interface{ isNode() }
 
 func (*leaf) isNode()  {}
@@ -171,22 +171,28 @@ func (s *side) append(b []byte) []byte {
 }
 
 // search returns the leaf at which the search for key ends.
-func search(n node, key []byte) *leaf {
+func (p *pages) search(c *child, key []byte) (*leaf, error) {
 	for {
-		switch t := n.(type) {
+		switch t := c.node.(type) {
 		case *inner:
 			if t.route.above(key) {
-				n = t.left.node
+				c = &t.left
 			} else {
-				n = t.right.node
+				c = &t.right
 			}
 		case *pair:
 			if string(key) < t.route() {
-				return &t.a
+				return &t.a, nil
 			}
-			return &t.b
+			return &t.b, nil
 		case *leaf:
-			return t
+			return t, nil
+		case *stub:
+			page, err := p.load(c, t)
+			if err != nil {
+				return nil, err
+			}
+			c = &page.top
 		}
 	}
 }

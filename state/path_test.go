@@ -141,7 +141,7 @@ func TestParsePath(t *testing.T) {
 func FuzzParsePath(f *testing.F) {
 	m, asked := provenKeys(f)
 	for _, key := range asked {
-		p := m.Prove(key)
+		p := sure(m.Prove(key))
 		f.Add(p.AppendPath(nil, key), key, p.Leaf != nil && bytes.Equal(p.Leaf.Key, key))
 	}
 	f.Add([]byte(rawStep("\x01", 0, "\x01", "\x02", "ab")), []byte("kabc"), false)

@@ -22,20 +22,25 @@ type Step struct {
 }
 
 // Prove returns the proof for a stored key of MinKey to MaxKey bytes. One for
-// any other length does not verify. The caller owns the proof.
-func (m Map) Prove(key []byte) Proof {
+// any other length does not verify. The caller owns the proof. An error says
+// that a page could not be read.
+func (m Map) Prove(key []byte) (Proof, error) {
 	if len(key) == 0 {
-		return Proof{}
+		return Proof{}, nil
 	}
 	p := Proof{Spaces: spaceLines(m.roots(), int(key[0]))}
 	root := find(m.roots(), key[0])
 	if root == nil {
-		return p
+		return p, nil
 	}
 	w := way{key: key, steps: make([]Step, 0, root.height()), text: make([]byte, 0, 4*len(key))}
-	l := w.down(root.node).export()
+	end, err := w.down(m.pages(), root)
+	if err != nil {
+		return Proof{}, err
+	}
+	l := end.export()
 	p.Leaf, p.Steps = &l, w.steps
-	return p
+	return p, nil
 }
 
 // way collects the steps of a search.
@@ -45,30 +50,36 @@ type way struct {
 	text  []byte // routing keys so far: a few pieces of memory for all of them
 }
 
-// down goes on from n and returns the leaf at the end.
-func (w *way) down(n node) *leaf {
+// down goes on from c and returns the leaf at the end.
+func (w *way) down(p *pages, c *child) (*leaf, error) {
 	for {
-		switch t := n.(type) {
+		switch t := c.node.(type) {
 		case *inner:
 			w.text = t.route.appendTo(w.text)
 			if t.route.above(w.key) {
 				w.add(t.right.side(), t.route.size())
-				n = t.left.node
+				c = &t.left
 			} else {
 				w.add(t.left.side(), t.route.size())
-				n = t.right.node
+				c = &t.right
 			}
 		case *pair:
 			route := t.route()
 			w.text = append(w.text, route...)
 			if string(w.key) < route {
 				w.add(t.b.side(), len(route))
-				return &t.a
+				return &t.a, nil
 			}
 			w.add(t.a.side(), len(route))
-			return &t.b
+			return &t.b, nil
 		case *leaf:
-			return t
+			return t, nil
+		case *stub:
+			page, err := p.load(c, t)
+			if err != nil {
+				return nil, err
+			}
+			c = &page.top
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (w wire) accepts(root merkle.Hash) (Result, bool) {
 // expect checks that the proof of key, over the wire, shows what m holds.
 func expect(t fatal, m Map, key []byte) wire {
 	t.Helper()
-	w := encode(m.Prove(key), key)
+	w := encode(sure(m.Prove(key)), key)
 	res, ok := w.accepts(m.Root())
 	if !ok {
 		p, err := w.decode()
@@ -86,7 +86,7 @@ func expect(t fatal, m Map, key []byte) wire {
 		}
 		t.Fatalf("%x: the proof does not verify: %v", key, err)
 	}
-	l, there := m.Get(key)
+	l, there := sure2(m.Get(key))
 	if there != (res.Leaf != nil) || res.Present != (there && l.Live) {
 		t.Fatalf("%x: result %+v, the map has %v, %t", key, res, l, there)
 	}
@@ -97,11 +97,11 @@ func expect(t fatal, m Map, key []byte) wire {
 		t.Fatalf("%x: neighbour %v in a space that is empty: %t", key, res.Neighbour, empty)
 	}
 	if res.Neighbour != nil {
-		if got, ok := m.Get(res.Neighbour.Key); !ok || !equal(got, *res.Neighbour) {
+		if got, ok := sure2(m.Get(res.Neighbour.Key)); !ok || !equal(got, *res.Neighbour) {
 			t.Fatalf("%x: neighbour %v is not in the map", key, res.Neighbour)
 		}
 	}
-	line, err := m.Prove(key).SpaceLine(key)
+	line, err := sure(m.Prove(key)).SpaceLine(key)
 	if err != nil {
 		t.Fatalf("%x: SpaceLine: %v", key, err)
 	}
@@ -265,7 +265,7 @@ func TestEveryBitCounts(t *testing.T) {
 				}
 				// One proof may show that several keys have no version. It may
 				// not say of any of them what is untrue.
-				if _, there := m.Get(k); there || res.Leaf != nil || res.Present {
+				if _, there := sure2(m.Get(k)); there || res.Leaf != nil || res.Present {
 					t.Errorf("shows of %q: %+v", k, res)
 				}
 			}
@@ -305,14 +305,14 @@ func TestEveryKeyLength(t *testing.T) {
 func TestVerifyRefusesOddKeys(t *testing.T) {
 	m, _ := provenKeys(t)
 	for _, key := range [][]byte{nil, {}, {'k'}, make([]byte, MaxKey+1)} {
-		if res, err := m.Prove(key).Verify(key, m.Root()); !errors.Is(err, ErrProof) {
+		if res, err := sure(m.Prove(key)).Verify(key, m.Root()); !errors.Is(err, ErrProof) {
 			t.Errorf("key of %d bytes: %+v, %v", len(key), res, err)
 		}
-		if res, err := (Map{}).Prove(key).Verify(key, Map{}.Root()); !errors.Is(err, ErrProof) {
+		if res, err := sure((Map{}).Prove(key)).Verify(key, Map{}.Root()); !errors.Is(err, ErrProof) {
 			t.Errorf("key of %d bytes, empty map: %+v, %v", len(key), res, err)
 		}
 	}
-	if _, err := (Map{}).Prove([]byte("ka")).Verify([]byte("ka"), Map{}.Root()); err != nil {
+	if _, err := sure((Map{}).Prove([]byte("ka"))).Verify([]byte("ka"), Map{}.Root()); err != nil {
 		t.Errorf("absence from the empty map: %v", err)
 	}
 }
@@ -320,7 +320,7 @@ func TestVerifyRefusesOddKeys(t *testing.T) {
 func TestProofOwnsItsMemory(t *testing.T) {
 	m, asked := provenKeys(t)
 	key := bytes.Clone(asked["present"])
-	p := m.Prove(key)
+	p := sure(m.Prove(key))
 	res, err := p.Verify(key, m.Root())
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +338,7 @@ func TestProofOwnsItsMemory(t *testing.T) {
 	checkMap(t, m)
 	expect(t, m, asked["present"])
 
-	w := encode(m.Prove(asked["deleted"]), asked["deleted"])
+	w := encode(sure(m.Prove(asked["deleted"])), asked["deleted"])
 	q, err := w.decode()
 	if err != nil {
 		t.Fatal(err)
@@ -362,11 +362,14 @@ func TestProofOwnsItsMemory(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	m, asked := provenKeys(f)
 	for _, key := range asked {
-		w := encode(m.Prove(key), key)
+		w := encode(sure(m.Prove(key)), key)
 		f.Add(key, w.path, w.leaf, bytes.Join(w.spaces, []byte("\n")), w.empty)
 	}
 	truth := map[string]bool{}
-	for l := range m.Ascend(nil) {
+	for l, err := range m.Ascend(nil) {
+		if err != nil {
+			f.Fatal(err)
+		}
 		truth[string(l.Key)] = l.Live
 	}
 	f.Fuzz(func(t *testing.T, key, path, leaf, spaces []byte, empty bool) {
@@ -377,7 +380,7 @@ func FuzzVerify(f *testing.F) {
 		if len(spaces) > 0 {
 			w.spaces = bytes.Split(spaces, []byte("\n"))
 		}
-		if own, ok := m.Get(key); ok {
+		if own, ok := sure2(m.Get(key)); ok {
 			w.digest, w.n, w.live = own.Digest, own.N, own.Live
 		}
 		res, ok := w.accepts(m.Root())

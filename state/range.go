@@ -120,74 +120,110 @@ const (
 	partClosed
 )
 
-// ProveRange returns the proof for a range. The caller owns it.
-func (m Map) ProveRange(r Range, aim Aim) RangeProof {
+// ProveRange returns the proof for a range. The caller owns it. An error says
+// that a page could not be read.
+func (m Map) ProveRange(r Range, aim Aim) (RangeProof, error) {
 	if len(r.From) == 0 {
-		return RangeProof{}
+		return RangeProof{}, nil
 	}
 	space := r.From[0]
 	root := find(m.roots(), space)
 	if root == nil || aim.closes(r, least(space), nil, root.live()) {
-		return RangeProof{Spaces: spaceLines(m.roots(), -1)}
+		return RangeProof{Spaces: spaceLines(m.roots(), -1)}, nil
 	}
-	p := rangeProver{r: r, aim: aim}
-	p.part(root.node, least(space), nil)
-	return RangeProof{Spaces: spaceLines(m.roots(), int(space)), Leaves: p.leaves, Tree: p.tree}
+	p := rangeProver{r: r, aim: aim, pages: m.pages()}
+	p.part(branch{child: root}, least(space), nil)
+	if p.err != nil {
+		return RangeProof{}, p.err
+	}
+	return RangeProof{Spaces: spaceLines(m.roots(), int(space)), Leaves: p.leaves, Tree: p.tree}, nil
 }
 
 // rangeProver walks down the part of a tree that a proof shows.
 type rangeProver struct {
 	r      Range
 	aim    Aim
+	pages  *pages
 	leaves []Leaf
 	tree   []byte
+	err    error // the first one; the proof is worth nothing then
 }
 
-// part appends the part at n, whose keys lie in [lo, hi), and returns its first
+// branch is a child of an inner node, or a leaf of a pair.
+type branch struct {
+	child *child // nil: it is leaf
+	leaf  *leaf
+}
+
+func (b branch) live() uint64 {
+	if b.child == nil {
+		return b.leaf.live()
+	}
+	return b.child.live()
+}
+
+// side may cost a hash: ask only where a branch is closed.
+func (b branch) side() side {
+	if b.child == nil {
+		return b.leaf.side()
+	}
+	return b.child.side()
+}
+
+// part appends the part at b, whose keys lie in [lo, hi), and returns its first
 // and its last key, nil where that is closed.
-func (p *rangeProver) part(n node, lo, hi []byte) (first, last []byte) {
-	switch t := n.(type) {
+func (p *rangeProver) part(b branch, lo, hi []byte) (first, last []byte) {
+	if b.child == nil {
+		return p.leaf(b.leaf)
+	}
+	switch t := b.child.node.(type) {
 	case *inner:
-		return p.inner(branch{t.left.node, t.left.live(), t.left.side}, branch{t.right.node, t.right.live(), t.right.side}, t.route.appendTo(nil), lo, hi)
+		return p.inner(branch{child: &t.left}, branch{child: &t.right}, t.route.appendTo(nil), lo, hi)
 	case *pair:
-		return p.inner(branch{&t.a, t.a.live(), t.a.side}, branch{&t.b, t.b.live(), t.b.side}, []byte(t.route()), lo, hi)
+		return p.inner(branch{leaf: &t.a}, branch{leaf: &t.b}, []byte(t.route()), lo, hi)
 	case *leaf:
-		l := t.export()
-		p.leaves = append(p.leaves, l)
-		p.tree = append(p.tree, partLeaf)
-		if p.aim.lists() && l.Live && p.r.Holds(l.Key) {
-			p.tree = binary.AppendUvarint(p.tree, l.Seq)
-			if l.N > 1 {
-				p.tree = binary.AppendUvarint(p.tree, l.Created)
-			}
+		return p.leaf(t)
+	case *stub:
+		if p.err != nil {
+			return nil, nil
 		}
-		return l.Key, l.Key
+		var page *page
+		if page, p.err = p.pages.load(b.child, t); p.err != nil {
+			return nil, nil
+		}
+		return p.part(branch{child: &page.top}, lo, hi)
 	}
 	panic("state: a node of no known kind")
 }
 
-// branch is a child of an inner node. Its side is computed only where it is
-// closed: that may cost a hash.
-type branch struct {
-	node node
-	live uint64
-	side func() side
+// leaf appends a leaf's part.
+func (p *rangeProver) leaf(t *leaf) (first, last []byte) {
+	l := t.export()
+	p.leaves = append(p.leaves, l)
+	p.tree = append(p.tree, partLeaf)
+	if p.aim.lists() && l.Live && p.r.Holds(l.Key) {
+		p.tree = binary.AppendUvarint(p.tree, l.Seq)
+		if l.N > 1 {
+			p.tree = binary.AppendUvarint(p.tree, l.Created)
+		}
+	}
+	return l.Key, l.Key
 }
 
 // inner appends an inner node's part.
 func (p *rangeProver) inner(left, right branch, route, lo, hi []byte) (first, last []byte) {
-	closedLeft, closedRight := p.aim.closes(p.r, lo, route, left.live), p.aim.closes(p.r, route, hi, right.live)
+	closedLeft, closedRight := p.aim.closes(p.r, lo, route, left.live()), p.aim.closes(p.r, route, hi, right.live())
 	p.tree = append(p.tree, partKind(closedLeft, closedRight))
 	var before, after []byte // the keys on both sides of the gap
 	if closedLeft {
 		p.closed(left.side())
 	} else {
-		first, before = p.part(left.node, lo, route)
+		first, before = p.part(left, lo, route)
 	}
 	if closedRight {
 		p.closed(right.side())
 	} else {
-		after, last = p.part(right.node, route, hi)
+		after, last = p.part(right, route, hi)
 	}
 	if before == nil || after == nil {
 		c := common(route, p.r.From)

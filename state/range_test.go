@@ -99,7 +99,7 @@ func TestRanges(t *testing.T) {
 		for range 10 {
 			r := randomRange(rng, "kkmz"[rng.IntN(4)])
 			for _, aim := range aims {
-				p := stripped(m.ProveRange(r, aim), r, aim)
+				p := stripped(sure(m.ProveRange(r, aim)), r, aim)
 				opened[aim] += len(p.Leaves)
 				got, err := p.Verify(r, aim, m.Root())
 				if want := within(all, r, aim); err != nil || !reflect.DeepEqual(got, want) {
@@ -131,18 +131,18 @@ func TestRangeEdges(t *testing.T) {
 		"prefix 0xff":          {From: []byte("k\xff")},
 	} {
 		for _, aim := range aims {
-			got, err := stripped(m.ProveRange(r, aim), r, aim).Verify(r, aim, m.Root())
+			got, err := stripped(sure(m.ProveRange(r, aim)), r, aim).Verify(r, aim, m.Root())
 			if want := within(all, r, aim); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: got %+v, %v; want %+v", name, got, err, want)
 			}
 		}
-		empty, err := Map{}.ProveRange(r, All).Verify(r, All, Map{}.Root())
+		empty, err := sure(Map{}.ProveRange(r, All)).Verify(r, All, Map{}.Root())
 		if err != nil || len(empty.Leaves) != 0 {
 			t.Errorf("%s of an empty map: %+v, %v", name, empty, err)
 		}
 	}
 	for _, r := range []Range{{}, {From: []byte("k"), To: []byte("m")}, {From: []byte("k"), To: []byte{}}} {
-		if _, err := m.ProveRange(r, All).Verify(r, All, m.Root()); !errors.Is(err, ErrProof) {
+		if _, err := sure(m.ProveRange(r, All)).Verify(r, All, m.Root()); !errors.Is(err, ErrProof) {
 			t.Errorf("range from %x to %x: %v", r.From, r.To, err)
 		}
 	}
@@ -159,7 +159,7 @@ func TestRangeAttacks(t *testing.T) {
 	for range maps {
 		m, all := filledMap(rng, 2+rng.IntN(40))
 		r, aim := randomRange(rng, 'k'), aims[rng.IntN(3)]
-		good := stripped(m.ProveRange(r, aim), r, aim)
+		good := stripped(sure(m.ProveRange(r, aim)), r, aim)
 		try := func(what string, p RangeProof, r Range, aim Aim) {
 			tried++
 			got, err := p.Verify(r, aim, m.Root())
@@ -222,7 +222,7 @@ func TestRangeAttacks(t *testing.T) {
 			try("a space less", p, r, aim)
 		}
 		other, _ := filledMap(rng, 2+rng.IntN(40))
-		try("another map's", stripped(other.ProveRange(r, aim), r, aim), r, aim)
+		try("another map's", stripped(sure(other.ProveRange(r, aim)), r, aim), r, aim)
 	}
 	t.Logf("%d changed proofs, %d verify and tell the truth", tried, accepted)
 	if tried < 500*maps {
@@ -234,7 +234,7 @@ func FuzzRangeProof(f *testing.F) {
 	m, all := filledMap(rand.New(rand.NewPCG(4, 4)), 60)
 	for _, r := range []Range{{From: []byte("k")}, {From: []byte("ka"), To: []byte("kc")}, {From: []byte("kb"), To: []byte("kb\x00")}} {
 		for _, aim := range aims {
-			f.Add(m.ProveRange(r, aim).Tree, r.From, r.To, uint8(aim))
+			f.Add(sure(m.ProveRange(r, aim)).Tree, r.From, r.To, uint8(aim))
 		}
 	}
 	f.Fuzz(func(t *testing.T, tree, from, to []byte, a uint8) {
@@ -242,7 +242,7 @@ func FuzzRangeProof(f *testing.F) {
 		if len(to) == 0 {
 			r.To = nil
 		}
-		honest := m.ProveRange(r, aim)
+		honest := sure(m.ProveRange(r, aim))
 		p := RangeProof{Spaces: honest.Spaces, Leaves: honest.Leaves, Tree: tree}
 		got, err := p.Verify(r, aim, m.Root())
 		if err != nil {

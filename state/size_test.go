@@ -24,7 +24,7 @@ func TestPathSize(t *testing.T) {
 		longest, sum, step := 0, 0, 0
 		var path []byte
 		for _, key := range keys {
-			p := m.Prove(key)
+			p := sure(m.Prove(key))
 			path = p.AppendPath(path[:0], key)
 			longest, sum, step = max(longest, len(path)), sum+len(path), max(step, (len(path)-16)/len(p.Steps))
 		}
@@ -46,7 +46,7 @@ func BenchmarkPath(b *testing.B) {
 			for b.Loop() {
 				longest, sum = 0, 0
 				for _, key := range keys {
-					path = m.Prove(key).AppendPath(path[:0], key)
+					path = sure(m.Prove(key)).AppendPath(path[:0], key)
 					longest, sum = max(longest, len(path)), sum+len(path)
 				}
 			}

@@ -4,89 +4,138 @@ import "iter"
 
 // Ascend yields the leaves whose key is at least from, in order, over all
 // spaces; from nil or empty: all. Deleted keys are yielded too. The consumer
-// owns each leaf.
-func (m Map) Ascend(from []byte) iter.Seq[Leaf] {
-	return func(yield func(Leaf) bool) {
-		for _, r := range m.roots() {
+// owns each leaf. An error says that a page could not be read, and is the last
+// that is yielded.
+func (m Map) Ascend(from []byte) iter.Seq2[Leaf, error] {
+	return func(yield func(Leaf, error) bool) {
+		w := walk{m.pages(), yield}
+		roots := m.roots()
+		for i := range roots {
+			r := &roots[i]
 			if len(from) == 0 || r.space > from[0] {
-				if !ascend(r.tree.node, nil, yield) {
+				if !w.up(&r.tree, nil) {
 					return
 				}
-			} else if r.space == from[0] && !ascend(r.tree.node, from, yield) {
+			} else if r.space == from[0] && !w.up(&r.tree, from) {
 				return
 			}
 		}
 	}
-}
-
-// ascend yields the leaves from n down whose key is at least from.
-func ascend(n node, from []byte, yield func(Leaf) bool) bool {
-	switch t := n.(type) {
-	case *leaf:
-		return t.key < string(from) || yield(t.export())
-	case *pair:
-		return ascend(&t.a, from, yield) && ascend(&t.b, from, yield)
-	case *inner:
-		if t.route.above(from) {
-			return ascend(t.left.node, from, yield) && ascend(t.right.node, nil, yield)
-		}
-		return ascend(t.right.node, from, yield)
-	}
-	return false
 }
 
 // Descend yields the leaves whose key is less than before, in reverse order,
 // over all spaces; before nil or empty: all. So Ascend(from) up to to and Descend(to)
 // down to from walk the same interval [from, to). The consumer owns each leaf.
-func (m Map) Descend(before []byte) iter.Seq[Leaf] {
-	return func(yield func(Leaf) bool) {
+// An error says that a page could not be read, and is the last that is yielded.
+func (m Map) Descend(before []byte) iter.Seq2[Leaf, error] {
+	return func(yield func(Leaf, error) bool) {
+		w := walk{m.pages(), yield}
 		roots := m.roots()
 		for i := len(roots) - 1; i >= 0; i-- {
-			r := roots[i]
+			r := &roots[i]
 			if len(before) == 0 || r.space < before[0] {
-				if !descend(r.tree.node, nil, yield) {
+				if !w.down(&r.tree, nil) {
 					return
 				}
-			} else if r.space == before[0] && !descend(r.tree.node, before, yield) {
+			} else if r.space == before[0] && !w.down(&r.tree, before) {
 				return
 			}
 		}
 	}
 }
 
-// descend yields the leaves from n down whose key is less than before; nil:
-// all.
-func descend(n node, before []byte, yield func(Leaf) bool) bool {
-	switch t := n.(type) {
-	case *leaf:
-		return before != nil && t.key >= string(before) || yield(t.export())
-	case *pair:
-		return descend(&t.b, before, yield) && descend(&t.a, before, yield)
-	case *inner:
-		if before != nil && t.route.above(before) {
-			return descend(t.left.node, before, yield)
+// walk yields leaves until the consumer or an error ends it. Its methods say
+// whether it goes on.
+type walk struct {
+	pages *pages
+	yield func(Leaf, error) bool
+}
+
+// up yields the leaves from c down whose key is at least from.
+func (w *walk) up(c *child, from []byte) bool {
+	for {
+		switch t := c.node.(type) {
+		case *leaf:
+			return w.upLeaf(t, from)
+		case *pair:
+			return w.upLeaf(&t.a, from) && w.upLeaf(&t.b, from)
+		case *inner:
+			if t.route.above(from) {
+				if !w.up(&t.left, from) {
+					return false
+				}
+				from = nil
+			}
+			c = &t.right
+		case *stub:
+			if c = w.load(c, t); c == nil {
+				return false
+			}
 		}
-		return descend(t.right.node, before, yield) && descend(t.left.node, nil, yield)
 	}
-	return false
+}
+
+func (w *walk) upLeaf(l *leaf, from []byte) bool {
+	return l.key < string(from) || w.yield(l.export(), nil)
+}
+
+// down yields the leaves from c down whose key is less than before; nil: all.
+func (w *walk) down(c *child, before []byte) bool {
+	for {
+		switch t := c.node.(type) {
+		case *leaf:
+			return w.downLeaf(t, before)
+		case *pair:
+			return w.downLeaf(&t.b, before) && w.downLeaf(&t.a, before)
+		case *inner:
+			if before == nil || !t.route.above(before) {
+				if !w.down(&t.right, before) {
+					return false
+				}
+				before = nil
+			}
+			c = &t.left
+		case *stub:
+			if c = w.load(c, t); c == nil {
+				return false
+			}
+		}
+	}
+}
+
+func (w *walk) downLeaf(l *leaf, before []byte) bool {
+	return before != nil && l.key >= string(before) || w.yield(l.export(), nil)
+}
+
+// load returns what lies on the page of c. After an error, which it yields, nil.
+func (w *walk) load(c *child, s *stub) *child {
+	page, err := w.pages.load(c, s)
+	if err != nil {
+		w.yield(Leaf{}, err)
+		return nil
+	}
+	return &page.top
 }
 
 // LiveRange returns the number of live keys in [from, to), in time logarithmic
-// in the number of keys. No from: from the first key. No to: to the last.
-func (m Map) LiveRange(from, to []byte) uint64 {
-	low, high := m.liveBelow(from), m.Live()
-	if len(to) > 0 {
-		high = m.liveBelow(to)
+// in the number of keys. No from: from the first key. No to: to the last. An
+// error says that a page could not be read.
+func (m Map) LiveRange(from, to []byte) (uint64, error) {
+	low, err := m.liveBelow(from)
+	high := m.Live()
+	if err == nil && len(to) > 0 {
+		high, err = m.liveBelow(to)
 	}
-	if high < low {
-		return 0 // from > to
+	if err != nil || high < low { // from > to
+		return 0, err
 	}
-	return high - low
+	return high - low, nil
 }
 
 // LivePrefix returns the number of live keys that begin with prefix, in time
-// logarithmic in the number of keys.
-func (m Map) LivePrefix(prefix []byte) uint64 {
+// logarithmic in the number of keys. An error says that a page could not be
+// read.
+func (m Map) LivePrefix(prefix []byte) (uint64, error) {
 	return m.LiveRange(prefix, prefixEnd(prefix))
 }
 
@@ -104,39 +153,57 @@ func prefixEnd(prefix []byte) []byte {
 }
 
 // liveBelow returns the number of live keys less than key.
-func (m Map) liveBelow(key []byte) uint64 {
+func (m Map) liveBelow(key []byte) (uint64, error) {
 	if len(key) == 0 {
-		return 0
+		return 0, nil
 	}
 	var below uint64
-	for _, r := range m.roots() {
+	roots := m.roots()
+	for i := range roots {
+		r := &roots[i]
 		if r.space < key[0] {
 			below += r.tree.live()
 		} else if r.space == key[0] {
-			below += liveBelow(r.tree.node, key)
+			n, err := m.pages().liveBelow(&r.tree, key)
+			if err != nil {
+				return 0, err
+			}
+			below += n
 		}
 	}
-	return below
+	return below, nil
 }
 
-func liveBelow(n node, key []byte) uint64 {
+// liveBelow returns the number of live keys less than key from c down.
+func (p *pages) liveBelow(c *child, key []byte) (uint64, error) {
 	var below uint64
 	for {
-		switch t := n.(type) {
+		switch t := c.node.(type) {
 		case *inner:
 			if t.route.above(key) {
-				n = t.left.node
+				c = &t.left
 			} else {
 				below += t.left.live()
-				n = t.right.node
+				c = &t.right
 			}
 		case *pair:
-			return below + liveBelow(&t.a, key) + liveBelow(&t.b, key)
+			return below + t.a.liveBelow(key) + t.b.liveBelow(key), nil
 		case *leaf:
-			if t.key < string(key) {
-				below += t.live()
+			return below + t.liveBelow(key), nil
+		case *stub:
+			page, err := p.load(c, t)
+			if err != nil {
+				return 0, err
 			}
-			return below
+			c = &page.top
 		}
 	}
+}
+
+// liveBelow is 1 if the leaf is live and its key less than key.
+func (l *leaf) liveBelow(key []byte) uint64 {
+	if l.key < string(key) {
+		return l.live()
+	}
+	return 0
 }

@@ -176,9 +176,12 @@ func (c *capture) check(v *graven.Vault) error {
 	if err := v.Admits(&tx); err != nil {
 		return err
 	}
-	seq, used := v.Used(tx.Actor, c.id)
-	if c.id == "" || !used {
+	if c.id == "" {
 		return nil
+	}
+	seq, used, err := v.Used(tx.Actor, c.id)
+	if err != nil || !used {
+		return err
 	}
 	was, err := c.recorded(v, seq)
 	if err != nil {

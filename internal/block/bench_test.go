@@ -65,7 +65,7 @@ func BenchmarkRead(b *testing.B) {
 			for b.Loop() {
 				id := ids[i%len(ids)]
 				i++
-				ref, _ := s.LookupAny(id)
+				ref, _, _ := s.LookupAny(id)
 				if _, err := s.Read(ref, id); err != nil {
 					b.Fatal(err)
 				}
@@ -131,8 +131,9 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		c := (&Store{classes: map[string]*class{}}).class("main")
+		list := c.artifacts.newList(1, 0)
 		for i := range count {
-			c.artifacts.put(numbered(i, 8).ID, Ref{file: 1, size: 8, off: int64(i)})
+			c.artifacts.put(list, numbered(i, 8).ID, int64(i), 8)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

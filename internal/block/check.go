@@ -35,7 +35,7 @@ func (s *Store) CheckOpen(class string, number uint64, count int, report func(*D
 	a := &audit{file: s.files.path(name), w: newWindow(f, size), report: report}
 	s.mu.RLock()
 	if b := s.lookupClass(class).open[number]; b != nil {
-		a.known = entriesOf(s.classes[class], b.source)
+		a.known = slices.Collect(b.frames.all())
 	}
 	s.mu.RUnlock()
 	header := AppendHeader(nil, s.header(class, number))
@@ -43,19 +43,6 @@ func (s *Store) CheckOpen(class string, number uint64, count int, report func(*D
 	if found, end, _ := a.frames(int64(len(header)), uint64(count)); len(found) < count {
 		report(&Damage{File: a.file, Offset: end, What: "frame", Wanted: strconv.Itoa(count) + " artifacts", Got: strconv.Itoa(len(found))})
 	}
-}
-
-// entriesOf lists the artifacts of a class that lie in one file, by offset.
-// Callers hold mu.
-func entriesOf(c *class, source uint32) []Entry {
-	var list []Entry
-	for id, ref := range c.artifacts.all() {
-		if ref.file == source {
-			list = append(list, Entry{ID: id, Offset: ref.off, Size: int64(ref.size)})
-		}
-	}
-	slices.SortFunc(list, func(x, y Entry) int { return compareInt(x.Offset, y.Offset) })
-	return list
 }
 
 // openToCheck opens a file or reports why not.
@@ -102,10 +89,10 @@ func (s *Store) CheckNames(report func(*Damage), extra func(id record.ID)) {
 	loaded := map[record.ID]bool{}
 	for _, c := range s.classes {
 		for _, b := range c.sealed {
-			loaded[b.rec.ID] = true
+			loaded[b.id] = true
 		}
 	}
-	for id := range s.chunked {
+	for id := range s.chunkAt {
 		loaded[id] = true
 	}
 	s.mu.RUnlock()

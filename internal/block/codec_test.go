@@ -262,7 +262,7 @@ func goldenFiles(t *testing.T) map[string][]byte {
 	must(t, err)
 	chunks := content(t, disk, "blocks/"+upName(done.Block.ID))
 	must(t, s.Admit(done.Block))
-	ref, _ := s.LookupAny(done.List)
+	ref, _, _ := s.LookupAny(done.List)
 	list, err := s.Read(ref, done.List)
 	must(t, err)
 	sealed := content(t, disk, "blocks/"+sealedName(rec.ID))

@@ -31,6 +31,16 @@ type logged struct {
 // forgotten says that the log keeps no group before this number.
 type forgotten struct{ before int }
 
+// passed is the border behind a group, and what entered up to it: what an index
+// can know of a ledger.
+type passed struct {
+	groups int
+	mark   Mark
+	places []Place
+}
+
+func (p passed) String() string { return fmt.Sprintf("border %d", p.groups) }
+
 func (g logged) String() string {
 	return fmt.Sprintf("%d artifacts for block %d offset %d, %d seals, %d admits", len(g.arts), g.number, g.offset, len(g.seals), len(g.admits))
 }
@@ -71,7 +81,10 @@ func (l *ledger) commit(g logged) error {
 			return err
 		}
 	}
-	return nil
+	mark := l.s.Mark()
+	places, err := enteredOf(l.s, Mark{}, mark)
+	l.mem.Mark(passed{l.groups, mark, places})
+	return err
 }
 
 func (l *ledger) sync() error {
@@ -180,9 +193,29 @@ func (l *ledger) sealing(whole bool, g logged) func() error {
 	}
 }
 
-// recoverAfter opens the store after a crash, as the package says, checks that it
-// holds all that the events promised, whole, and if further is set goes on.
+// recovery opens a store after a crash, checks that it holds all that the events
+// promised, whole, and if further is set goes on.
+type recovery func(disk fsx.Disk, events []any, further bool) error
+
+// recoverAfter is the recovery that the package describes, over the whole log.
 func recoverAfter(disk fsx.Disk, events []any, further bool) error {
+	return recoverFrom(disk, events, further, func(int) passed { return passed{} })
+}
+
+// recoverIndexed begins at the newest border that an index can know: one that the
+// write-ahead log does not hold.
+func recoverIndexed(disk fsx.Disk, events []any, further bool) error {
+	return recoverFrom(disk, events, further, func(before int) (newest passed) {
+		for _, e := range events {
+			if p, ok := e.(passed); ok && p.groups <= before {
+				newest = p
+			}
+		}
+		return newest
+	})
+}
+
+func recoverFrom(disk fsx.Disk, events []any, further bool, begin func(before int) passed) error {
 	var groups []logged
 	before := 0
 	for _, e := range events {
@@ -198,7 +231,7 @@ func recoverAfter(disk fsx.Disk, events []any, further bool) error {
 		return err
 	}
 	defer s.Close()
-	if err := reload(s, groups, before); err != nil {
+	if err := reload(s, groups, before, begin(before)); err != nil {
 		return err
 	}
 	var all []Artifact
@@ -225,11 +258,20 @@ func recoverAfter(disk fsx.Disk, events []any, further bool) error {
 	return goOn(s, all)
 }
 
+var recoveries = map[string]recovery{"from the start": recoverAfter, "from a border": recoverIndexed}
+
 // reload is what the hall does at open.
-func reload(s *Store, groups []logged, before int) error {
-	for _, g := range groups {
+func reload(s *Store, groups []logged, before int, border passed) error {
+	index := newShelf()
+	index.add(border.places)
+	s.SetFinder(index)
+	for i, g := range groups {
 		for _, rec := range append(g.seals, g.admits...) {
-			err := s.LoadSealed(rec)
+			load := s.LoadSealed
+			if border.mark.Covers(rec) || rec.Number == nil && i < border.groups {
+				load = s.KnowSealed
+			}
+			err := load(rec)
 			if errors.Is(err, ErrMissing) && rec.Number == nil {
 				err = s.Admit(rec)
 			}
@@ -252,13 +294,19 @@ func reload(s *Store, groups []logged, before int) error {
 	if err := s.SweepUploads(nil); err != nil {
 		return err
 	}
-	o := NewOrder(s)
-	for _, g := range groups {
+	o := NewOrder(s, border.mark)
+	entered := 0
+	for _, g := range groups[border.groups:] {
 		for _, a := range g.arts {
 			if err := o.Mention("main", a.ID); err != nil {
 				return err
 			}
 		}
+		for _, rec := range g.admits {
+			o.Admit(rec.ID)
+			entered += int(rec.Count)
+		}
+		entered += len(g.arts)
 	}
 	if err := o.Finish(); err != nil {
 		return err
@@ -266,6 +314,14 @@ func reload(s *Store, groups []logged, before int) error {
 	if err := s.CutOpen(nil); err != nil {
 		return err
 	}
+	if got, want := fmt.Sprint(s.Mark()), fmt.Sprint(o.Mark()); got != want {
+		return fmt.Errorf("the mark of the store is %s, that of the replay %s", got, want)
+	}
+	places, err := enteredOf(s, border.mark, o.Mark())
+	if err != nil || len(places) != entered {
+		return fmt.Errorf("%d artifacts entered behind the border, wanted %d: %w", len(places), entered, err)
+	}
+	s.Forget(border.mark)
 	return s.Sync()
 }
 
@@ -314,7 +370,7 @@ func goOn(s *Store, all []Artifact) error {
 
 // enumerate runs a script on a recording disk and recovers from every crash.
 // It returns the number of states and the first that failed.
-func enumerate(t *testing.T, script func(*ledger) error, bug func(fsx.Disk) fsx.Disk, opts fsx.CrashOptions) (states int, failed error) {
+func enumerate(t *testing.T, script func(*ledger) error, again recovery, bug func(fsx.Disk) fsx.Disk, opts fsx.CrashOptions) (states int, failed error) {
 	t.Helper()
 	mem := fsx.NewMem()
 	mem.Record()
@@ -327,7 +383,7 @@ func enumerate(t *testing.T, script func(*ledger) error, bug func(fsx.Disk) fsx.
 	must(t, script(l))
 	for state := range mem.CrashStates(opts) {
 		states++
-		if err := recoverAfter(state.Disk, state.Events, true); err != nil {
+		if err := again(state.Disk, state.Events, true); err != nil {
 			return states, fmt.Errorf("crash after operation %d, %s: %w", state.Prefix, state.Desc, err)
 		}
 	}
@@ -340,16 +396,18 @@ func TestEveryCrash(t *testing.T) {
 		opts.MaxPerPrefix, least = 16, 50
 	}
 	for name, script := range scripts {
-		t.Run(name, func(t *testing.T) {
-			states, err := enumerate(t, script, nil, opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if states < least {
-				t.Fatalf("only %d states", states)
-			}
-			t.Logf("%d states", states)
-		})
+		for how, again := range recoveries {
+			t.Run(name+", "+how, func(t *testing.T) {
+				states, err := enumerate(t, script, again, nil, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if states < least {
+					t.Fatalf("only %d states", states)
+				}
+				t.Logf("%d states", states)
+			})
+		}
 	}
 }
 
@@ -357,7 +415,7 @@ func TestEveryCrash(t *testing.T) {
 // what the page cache shows, and then cuts the power: within the recovery and
 // after it, when the log has let its groups go. bug wraps the disk of the
 // recovery. It returns the number of states and the first that failed.
-func killAndCut(t *testing.T, script func(*ledger) error, bug func(fsx.Disk) fsx.Disk, opts fsx.CrashOptions) (states int, failed error) {
+func killAndCut(t *testing.T, script func(*ledger) error, again recovery, bug func(fsx.Disk) fsx.Disk, opts fsx.CrashOptions) (states int, failed error) {
 	t.Helper()
 	errKilled := errors.New("killed")
 	for n := 0; ; n++ {
@@ -383,13 +441,13 @@ func killAndCut(t *testing.T, script func(*ledger) error, bug func(fsx.Disk) fsx
 		if bug != nil {
 			disk = bug(mem)
 		}
-		if err := recoverAfter(disk, events, false); err != nil {
+		if err := again(disk, events, false); err != nil {
 			return states, fmt.Errorf("killed at call %d: %w", n, err)
 		}
 		mem.Mark(forgotten{countGroups(events)})
 		for state := range mem.CrashStates(opts) {
 			states++
-			if err := recoverAfter(state.Disk, state.Events, true); err != nil {
+			if err := again(state.Disk, state.Events, true); err != nil {
 				return states, fmt.Errorf("killed at call %d, power cut after operation %d, %s: %w", n, state.Prefix, state.Desc, err)
 			}
 		}
@@ -402,16 +460,18 @@ func TestEveryKillThenPowerCut(t *testing.T) {
 		opts.MaxPerPrefix = 2
 	}
 	for name, script := range scripts {
-		t.Run(name, func(t *testing.T) {
-			states, err := killAndCut(t, script, nil, opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if states < 200 {
-				t.Fatalf("only %d states", states)
-			}
-			t.Logf("%d states", states)
-		})
+		for how, again := range recoveries {
+			t.Run(name+", "+how, func(t *testing.T) {
+				states, err := killAndCut(t, script, again, nil, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if states < 200 {
+					t.Fatalf("only %d states", states)
+				}
+				t.Logf("%d states", states)
+			})
+		}
 	}
 }
 
@@ -429,7 +489,7 @@ func TestPlantedBugsOfRecovery(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bug := func(d fsx.Disk) fsx.Disk { tt.bug.Disk = d; return tt.bug }
-			states, err := killAndCut(t, scripts[tt.script], bug, fsx.CrashOptions{MaxPerPrefix: 16, Seed: 3})
+			states, err := killAndCut(t, scripts[tt.script], recoverAfter, bug, fsx.CrashOptions{MaxPerPrefix: 16, Seed: 3})
 			if err == nil {
 				t.Fatalf("the bug was not noticed in %d states", states)
 			}
@@ -506,7 +566,7 @@ func TestPlantedBugs(t *testing.T) {
 	for _, tt := range bugs {
 		t.Run(tt.name, func(t *testing.T) {
 			bug := func(d fsx.Disk) fsx.Disk { tt.bug.Disk = d; return tt.bug }
-			states, err := enumerate(t, scripts[tt.script], bug, fsx.CrashOptions{MaxPerPrefix: 64, Seed: 1})
+			states, err := enumerate(t, scripts[tt.script], recoverAfter, bug, fsx.CrashOptions{MaxPerPrefix: 64, Seed: 1})
 			if err == nil {
 				t.Fatalf("the bug was not noticed in %d states", states)
 			}

@@ -195,7 +195,7 @@ func (s *Store) dropEmpty(b *openBlock) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.classes[b.class]
-	delete(c.open, b.number)
+	c.leave(b)
 	c.settleTail()
 	return nil
 }

@@ -14,7 +14,15 @@
 //
 // A [Store] is the blocks of one vault. It decides nothing about the ledger:
 // which artifact is appended where, and which block is sealed, its caller says,
-// who knows the log. What it adds is the map from id to place, and the files.
+// who knows the log. What it adds is the way from an id to its place, and the files.
+//
+// In memory are the places of what lies in open blocks, and of what came lately.
+// An index on disk, which a store sees as a [Finder], has the others: when a run
+// of the log ends, [Store.Mark] tells how far the classes have come,
+// [Store.Entered] lists what entered since the [Mark] before, and when the index
+// has that, [Store.Forget] lets it leave memory. Each artifact has its turn once,
+// since the blocks of a class hold its artifacts in the order of their first
+// mention: so a mark is no more than a few numbers, and follows from the log.
 //
 // Life of a block: [Store.Append] writes frames behind the last one and
 // [Store.Sync] makes them durable. [Store.Advance] lets the next artifacts go
@@ -26,11 +34,15 @@
 // [Upload.Finish] publishes that as open/up-…, and when its block record is
 // durable [Store.Admit] publishes it under sealed/.
 //
-// After a crash, in this order: Open; [Store.LoadSealed] for each block record,
-// [Store.Admit] for one of a chunk block that is missing; [Store.Settle];
+// After a crash, in this order: Open; SetFinder; for each block record, in log
+// order, [Store.KnowSealed] if the index has all of its artifacts ([Mark.Covers],
+// or for a chunk block a record before the border) or else [Store.LoadSealed], and
+// [Store.Admit] for a chunk block that is missing; [Store.Settle];
 // [Store.LoadFound]; [Store.Restore] for each section of the write-ahead log;
-// [Store.SweepUploads]; an [Order] over all that the log mentions, to its Finish;
-// [Store.CutOpen]; [Store.Sync]. Only then may the write-ahead log go.
+// [Store.SweepUploads]; an [Order] from the index's mark over all that the log
+// mentions behind it, to its Finish; [Store.CutOpen]; [Store.Sync]. Only then may
+// the write-ahead log go. The border may be any that the write-ahead log does not
+// hold; without an index it is the start of the log, and the zero Mark.
 //
 // Invariants:
 //   - Bytes that [Store.Read] or a [Value] returns have been hashed and have the
@@ -41,7 +53,8 @@
 //     sealed or later open files.
 //   - After a failed sync of an open block or a folder nothing is written any
 //     more ([ErrFailed]); reads go on.
-//   - A [Ref] stays valid while its block is sealed.
+//   - A [Ref] stays valid while its block is sealed and when it leaves memory.
+//   - A wrong index makes an answer an error, never other bytes.
 //   - No length that was read from a file is trusted before it was compared
 //     with the length of the file.
 //
@@ -54,6 +67,6 @@
 //	number, offset, _ := s.Tail("main")
 //	err = s.Append("main", number, offset, section)
 //	err = s.Sync()
-//	ref, ok := s.LookupAny(record.IDOf(b))
+//	ref, ok, err := s.LookupAny(record.IDOf(b))
 //	b, err = s.Read(ref, record.IDOf(b))
 package block

@@ -14,10 +14,13 @@ var (
 	ErrSyntax = errors.New("not canonical")
 	// ErrUnknownVersion says that the bytes are of a version of the format that this program does not know.
 	ErrUnknownVersion = errors.New("unknown version")
-	// ErrDamaged says that a file differs from what the ledger names. The error is a *Damage.
+	// ErrDamaged says that a file differs from what the ledger names. The error is a *Damage, but for what ErrWrongPlace says.
 	ErrDamaged = errors.New("damaged")
 	// ErrWrongVault says that a file belongs to another vault.
 	ErrWrongVault = errors.New("file of another vault")
+	// ErrWrongPlace says that the Finder named a place that is in no block: the index is wrong, the
+	// blocks may be whole. Such an error matches ErrDamaged too, and is no *Damage.
+	ErrWrongPlace = errors.New("the index names a place that does not exist")
 	// ErrMissing says that a file that must be there is not.
 	ErrMissing = errors.New("file is missing")
 	// ErrForeign says that a folder holds a name that nothing of ours has.
@@ -34,6 +37,8 @@ var (
 	ErrInvalid = errors.New("invalid call")
 	// ErrNotFound says that no loaded block holds the artifact.
 	ErrNotFound = errors.New("no such artifact")
+	// ErrForgotten says that artifacts are asked for, for an index, that left memory since an index has them.
+	ErrForgotten = errors.New("no longer in memory")
 	// ErrTooLarge says that an artifact or a list exceeds what a block can hold.
 	ErrTooLarge = errors.New("too large")
 	// ErrFailed says that an earlier sync failed: nothing more is written until the store is opened again.

@@ -26,7 +26,7 @@ func survives(mem *fsx.Mem, l *ledger, lift func()) error {
 			continue
 		}
 		for _, a := range g.arts {
-			if !l.s.Mentioned("main", a.ID) {
+			if ok, _ := l.s.Mentioned("main", a.ID); !ok {
 				continue // its append failed: the log has it
 			}
 			if err := holds(l.s, a); err != nil {
@@ -145,7 +145,7 @@ func TestFailedSyncIsFinal(t *testing.T) {
 			wants(t, s.Admit(record.Block{}), ErrFailed)
 			_, err = s.NewUpload("main", 10)
 			wants(t, err, ErrFailed)
-			if s.Mentioned("main", list[0].ID) {
+			if mentioned(t, s, "main", list[0].ID) {
 				has(t, s, list...)
 			}
 		})

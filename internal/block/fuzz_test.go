@@ -137,11 +137,12 @@ func FuzzSealed(f *testing.F) {
 		}
 		known := map[record.ID]Ref{}
 		for _, c := range s.classes {
-			for id, ref := range c.artifacts.all() {
-				known[id] = ref
-			}
-			for id, ref := range c.chunks.all() {
-				known[id] = ref
+			for _, in := range []*catalog{c.artifacts, c.chunks} {
+				for _, l := range in.lists {
+					for i := range l.n {
+						known[l.entry(i).id] = l.ref(i)
+					}
+				}
 			}
 		}
 		for id, ref := range known {
@@ -193,5 +194,40 @@ func FuzzOpen(f *testing.F) {
 			noDamage(t, s, rec)
 		}
 		must(t, s.Close())
+	})
+}
+
+// FuzzPlace takes anything for what an index says: an artifact is found there
+// whole, or not at all.
+func FuzzPlace(f *testing.F) {
+	disk := fsx.NewMem()
+	s, err := Open(blocksOf(disk), testVault)
+	must(f, err)
+	shelf := newShelf()
+	s.SetFinder(shelf)
+	list := arts("v", 5)
+	put(f, s, "main", list[:3]...)
+	first, err := s.Seal("main", 0, 2) // the third moves to the next block
+	must(f, err)
+	must(f, s.Sealed(first))
+	must(f, s.Sealed(sealFull(f, s, "main")))
+	up := upload(f, s, art("large", 100).Bytes, 40)
+	must(f, s.Admit(up.Block))
+	put(f, s, "main", list[3:]...)
+	places, err := shelf.take(s, Mark{}, s.Mark())
+	must(f, err)
+	s.Forget(s.Mark())
+	for _, p := range places {
+		f.Add(p.Class, p.Number, p.Chunks, p.Block == up.Block.ID, p.Offset, p.Size)
+	}
+	f.Fuzz(func(t *testing.T, class string, number uint64, chunks, known bool, offset int64, size uint32) {
+		p := Place{Class: class, ID: list[0].ID, Number: number, Chunks: chunks, Offset: offset, Size: size}
+		if known {
+			p.Block = up.Block.ID
+		}
+		shelf.set(p)
+		if err := holds(s, list[0]); err != nil && !isAny(err, ErrDamaged) {
+			t.Fatal(err)
+		}
 	})
 }

@@ -78,7 +78,10 @@ func has(t testing.TB, s *Store, list ...Artifact) {
 }
 
 func holds(s *Store, a Artifact) error {
-	ref, ok := s.LookupAny(a.ID)
+	ref, ok, err := s.LookupAny(a.ID)
+	if err != nil {
+		return err
+	}
 	if !ok {
 		return fmt.Errorf("%w: %v", ErrNotFound, a.ID)
 	}
@@ -90,6 +93,14 @@ func holds(s *Store, a Artifact) error {
 		return fmt.Errorf("artifact %v: other bytes were returned", a.ID)
 	}
 	return nil
+}
+
+// mentioned fails the test if the store cannot tell.
+func mentioned(t testing.TB, s *Store, class string, id record.ID) bool {
+	t.Helper()
+	ok, err := s.Mentioned(class, id)
+	must(t, err)
+	return ok
 }
 
 // content reads a whole file of a disk.
@@ -159,6 +170,11 @@ func sealFull(t testing.TB, s *Store, class string) record.Block {
 	rec, err := s.Seal(class, number, count)
 	must(t, err)
 	return rec
+}
+
+// recordOf is the record of a sealed block that is known.
+func recordOf(class string, number uint64, b *sealedBlock) record.Block {
+	return record.Block{Number: &number, ID: b.id, Size: b.size, Count: b.count, Class: class}
 }
 
 // noDamage fails if a sealed block has any.

@@ -47,7 +47,7 @@ func (s *Store) LoadOpen(class string, number uint64, count int) (Loaded, error)
 	}
 	b := c.open[number]
 	if b != nil {
-		forget(c, b.source)
+		c.artifacts.cut(b.frames, 0)
 		b.size, b.count, b.twin = 0, 0, nil
 	} else {
 		b = s.newOpen(c, number)
@@ -60,7 +60,7 @@ func (s *Store) LoadOpen(class string, number uint64, count int) (Loaded, error)
 	if errors.Is(err, ErrMissing) {
 		// A writer may have sealed it meanwhile: then the sealed one is to be loaded.
 		s.mu.Lock()
-		delete(c.open, number)
+		c.leave(b)
 		c.settleTail()
 		s.mu.Unlock()
 		if count > 0 {

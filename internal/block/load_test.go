@@ -39,7 +39,7 @@ func TestLoadOpenCounts(t *testing.T) {
 			}
 			has(t, s, list[:n]...)
 			for _, a := range list[n:] {
-				if s.Mentioned("main", a.ID) {
+				if mentioned(t, s, "main", a.ID) {
 					t.Fatal("an artifact behind the count was registered")
 				}
 			}
@@ -155,7 +155,7 @@ func TestLoadOpenRefuses(t *testing.T) {
 			if tt.want == ErrUnknownVersion && errors.Is(err, ErrDamaged) {
 				t.Error("an unknown version is called damaged")
 			}
-			if s.Mentioned("main", list[0].ID) {
+			if mentioned(t, s, "main", list[0].ID) {
 				t.Error("something was registered")
 			}
 			wants(t, s.Restore("main", 0, 0, []byte(section(good))), ErrConflict)
@@ -207,7 +207,7 @@ func TestTailGoesBack(t *testing.T) {
 		must(t, s.LoadFound())
 		_, err := s.Seal("main", 0, 2)
 		wants(t, err, ErrInvalid) // not before CutOpen
-		o := NewOrder(s)
+		o := NewOrder(s, Mark{})
 		for _, a := range list {
 			must(t, o.Mention("main", a.ID))
 		}

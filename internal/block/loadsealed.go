@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"graven/record"
@@ -27,62 +28,136 @@ func (s *Store) LoadSealed(rec record.Block) error {
 
 // loadSealed is LoadSealed. Callers hold write.
 func (s *Store) loadSealed(rec record.Block) error {
-	if !validClass(rec.Class) || rec.Number != nil && *rec.Number > maxNumber || rec.Size > record.MaxInt {
-		return invalid("block record of class %q, %d bytes", rec.Class, rec.Size)
+	if known, err := s.checkRecord(rec); known || err != nil {
+		return err
 	}
 	s.mu.Lock()
 	c := s.class(rec.Class)
-	if rec.Number == nil {
-		if _, ok := s.chunked[rec.ID]; ok {
-			s.mu.Unlock()
-			return nil
-		}
-	} else {
-		_, sealed := c.sealed[*rec.Number]
-		_, open := c.open[*rec.Number]
-		if sealed || open {
-			s.mu.Unlock()
-			return invalid("block %d of class %s is loaded already", *rec.Number, rec.Class)
-		}
-		c.floor = max(c.floor, *rec.Number+1)
-		c.tail = max(c.tail, c.floor)
+	if rec.Number != nil {
+		c.recorded(*rec.Number, rec.Count)
 	}
 	s.mu.Unlock()
+	entries, end, err := s.locate(rec)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	located := 0
+	if err == nil || errors.Is(err, ErrDamaged) && end != 0 {
+		located, err = s.registerSealed(c, rec, entries, end, err)
+	}
+	delete(s.lost, rec.ID)
+	if err != nil && uint64(located) != rec.Count {
+		s.lost[rec.ID] = err
+	}
+	return err
+}
+
+// checkRecord refuses a block record that cannot be, or that makes a numbered
+// block known that is known already. known says that a chunk block is.
+func (s *Store) checkRecord(rec record.Block) (known bool, err error) {
+	if !validClass(rec.Class) || rec.Number != nil && *rec.Number > maxNumber || rec.Size > record.MaxInt {
+		return false, invalid("block record of class %q, %d bytes", rec.Class, rec.Size)
+	}
+	if rec.Number == nil {
+		return s.Admitted(rec.ID), nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.lookupClass(rec.Class)
+	_, sealed := c.sealed[*rec.Number]
+	_, open := c.open[*rec.Number]
+	if sealed || open {
+		return false, invalid("block %d of class %s is loaded already", *rec.Number, rec.Class)
+	}
+	return false, nil
+}
+
+// locate finds the artifacts of a sealed block by its table or else by their
+// frames, and where the last one ends. With a *Damage it returns what can be
+// found all the same; end is 0 if nothing was looked at.
+func (s *Store) locate(rec record.Block) (entries []Entry, end int64, err error) {
 	name := sealedName(rec.ID)
 	f, err := s.files.openFile(name)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	defer f.Close()
-	entries, end, damage := s.readTOC(name, f, rec)
-	if damage != nil {
-		if !errors.Is(damage, ErrDamaged) {
-			return damage
-		}
-		if len(entries) == 0 {
-			entries, end = s.salvage(f, rec)
-		}
+	entries, end, err = s.readTOC(name, f, rec)
+	if errors.Is(err, ErrDamaged) && len(entries) == 0 {
+		entries, end = s.salvage(f, rec)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	return entries, end, err
+}
+
+// registerSealed makes the located artifacts of a sealed block visible. It
+// returns how many those are, and the damage that was found before, or else what
+// it finds. Callers hold mu.
+func (s *Store) registerSealed(c *class, rec record.Block, entries []Entry, end int64, damage error) (located int, err error) {
+	name := sealedName(rec.ID)
 	source := s.addSource(name)
 	into := c.chunks
+	var frames *frameList
 	if rec.Number != nil {
 		into = c.artifacts
-		c.sealed[*rec.Number] = sealedBlock{rec: rec, source: source, end: end}
+		frames = into.newList(source, *rec.Number)
+		c.seal(*rec.Number, &sealedBlock{id: rec.ID, size: rec.Size, count: rec.Count, source: source, end: end, frames: frames})
 	} else {
-		s.chunked[rec.ID] = rec
+		frames = into.newList(source, uint64(len(s.chunks)))
+		s.admitted(&chunkBlock{id: rec.ID, size: rec.Size, class: c, source: source, frames: frames})
 	}
 	for _, e := range entries {
-		if into.has(e.ID) {
-			if damage == nil && rec.Number != nil {
+		if rec.Number != nil && into.has(e.ID) {
+			if damage == nil {
 				damage = &Damage{File: s.files.path(name), Offset: e.start(), What: "frame", ID: e.ID, Wanted: "an artifact that the class does not have yet", Got: "one that it has"}
 			}
 			continue
 		}
-		into.put(e.ID, Ref{file: source, size: uint32(e.Size), off: e.Offset})
+		into.put(frames, e.ID, e.Offset, uint32(e.Size))
 	}
-	return damage
+	return frames.n, damage
+}
+
+// admitted makes a chunk block known. Callers hold mu.
+func (s *Store) admitted(b *chunkBlock) {
+	s.chunkAt[b.id] = uint32(len(s.chunks))
+	s.chunks = append(s.chunks, b)
+}
+
+// KnowSealed makes a sealed block known, numbered or of chunks, whose artifacts
+// the Finder has. It neither opens the file nor looks whether it is there: what
+// is wrong with it shows when something of it is read.
+//
+// A block of which a crash left the open or the waiting file it loads as
+// LoadSealed does, with the same errors: those files may be all that there is.
+func (s *Store) KnowSealed(rec record.Block) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.write.Unlock()
+	if s.leftOf(rec) {
+		return s.loadSealed(rec)
+	}
+	if known, err := s.checkRecord(rec); known || err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.class(rec.Class)
+	if rec.Number == nil {
+		s.admitted(&chunkBlock{id: rec.ID, size: rec.Size, class: c, source: noSource})
+		return nil
+	}
+	c.seal(*rec.Number, &sealedBlock{id: rec.ID, size: rec.Size, count: rec.Count, source: noSource})
+	return nil
+}
+
+// leftOf reports whether Open met a file that a sealed block had before.
+func (s *Store) leftOf(rec record.Block) bool {
+	if rec.Number == nil {
+		return slices.Contains(s.Waiting(), rec.ID)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.lookupClass(rec.Class).found[*rec.Number]
 }
 
 // headerOf is the header of the block that a record is about.

@@ -9,38 +9,66 @@ import (
 
 // Mentioned reports whether a numbered block of the class, open or sealed,
 // holds the artifact: whether it has entered its class (docs/format.md §5.1).
-// Chunk blocks do not count.
-func (s *Store) Mentioned(class string, id record.ID) bool {
-	_, ok := s.Lookup(class, id)
-	return ok
+// Chunk blocks do not count. The error is that of Lookup.
+func (s *Store) Mentioned(class string, id record.ID) (bool, error) {
+	_, ok, err := s.Lookup(class, id)
+	return ok, err
 }
 
-// Lookup finds an artifact in the numbered blocks of a class.
-func (s *Store) Lookup(class string, id record.ID) (Ref, bool) {
+// Lookup finds an artifact in the numbered blocks of a class: in memory, or else
+// through the Finder. The error is the Finder's, or ErrWrongPlace.
+func (s *Store) Lookup(class string, id record.ID) (Ref, bool, error) {
+	if ref, ok := s.inMemory(class, id); ok {
+		return ref, true, nil
+	}
+	return s.find(id, inClass(class))
+}
+
+// inMemory is Lookup without the Finder.
+func (s *Store) inMemory(class string, id record.ID) (Ref, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if c := s.classes[class]; c != nil {
-		return c.artifacts.get(id)
-	}
-	return Ref{}, false
+	return s.lookupClass(class).artifacts.ref(id)
 }
 
-// LookupAny finds an artifact in any block of any class.
-func (s *Store) LookupAny(id record.ID) (Ref, bool) {
+// LookupAny finds an artifact in any block of any class. The error is that of
+// Lookup.
+func (s *Store) LookupAny(id record.ID) (Ref, bool, error) {
+	if ref, ok := s.anyInMemory(id, true, true); ok {
+		return ref, true, nil
+	}
+	return s.find(id, inNumbered, inChunks)
+}
+
+// lookupChunk finds an artifact in the chunk blocks.
+func (s *Store) lookupChunk(id record.ID) (Ref, bool, error) {
+	if ref, ok := s.anyInMemory(id, false, true); ok {
+		return ref, true, nil
+	}
+	return s.find(id, inChunks)
+}
+
+// lookupPart finds a part of a chunked value: in the chunk blocks if they have it.
+func (s *Store) lookupPart(id record.ID) (Ref, bool, error) {
+	for _, numbered := range []bool{false, true} {
+		if ref, ok := s.anyInMemory(id, numbered, !numbered); ok {
+			return ref, true, nil
+		}
+	}
+	return s.find(id, inChunks, inNumbered)
+}
+
+// anyInMemory finds an artifact of any class in numbered or chunk blocks.
+func (s *Store) anyInMemory(id record.ID, numbered, chunks bool) (Ref, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, c := range s.classes {
-		if ref, ok := c.artifacts.get(id); ok {
+		if ref, ok := c.artifacts.ref(id); ok && numbered {
 			return ref, true
 		}
 	}
-	return s.lookupChunk(id)
-}
-
-// lookupChunk finds an artifact in the chunk blocks. Callers hold mu.
-func (s *Store) lookupChunk(id record.ID) (Ref, bool) {
 	for _, c := range s.classes {
-		if ref, ok := c.chunks.get(id); ok {
+		if ref, ok := c.chunks.ref(id); ok && chunks {
 			return ref, true
 		}
 	}
@@ -48,11 +76,11 @@ func (s *Store) lookupChunk(id record.ID) (Ref, bool) {
 }
 
 // Admitted reports whether a chunk block, named by the SHA-256 of its file, is
-// loaded.
+// known. It needs no Finder.
 func (s *Store) Admitted(id record.ID) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	_, ok := s.chunked[id]
+	_, ok := s.chunkAt[id]
 	return ok
 }
 
@@ -111,21 +139,21 @@ func (s *Store) Classes() []string {
 }
 
 // Stats counts the artifacts in numbered blocks of all classes, and the bytes
-// of all loaded blocks: open, sealed and of chunks.
+// of all known blocks: open, sealed and of chunks.
 func (s *Store) Stats() (artifacts uint64, bytes int64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, c := range s.classes {
-		artifacts += uint64(c.artifacts.size())
+		artifacts += c.total()
 		for _, b := range c.open {
 			bytes += b.size
 		}
 		for _, b := range c.sealed {
-			bytes += int64(b.rec.Size)
+			bytes += int64(b.size)
 		}
 	}
-	for _, rec := range s.chunked {
-		bytes += int64(rec.Size)
+	for _, b := range s.chunks {
+		bytes += int64(b.size)
 	}
 	return artifacts, bytes
 }

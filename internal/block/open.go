@@ -15,6 +15,7 @@ type openBlock struct {
 	class  string
 	number uint64
 	source uint32
+	frames *frameList // the registered ones; guarded by Store.mu
 
 	// io is held while w is synced, sealed or closed, so that none of these
 	// meets another. Writes are kept apart by Store.write.
@@ -127,7 +128,8 @@ func (s *Store) Advance(class string) {
 //
 // After an error nothing is registered and the same call may be tried again.
 // The error matches ErrInvalid if number and offset are not the tail, or an
-// artifact is already there; then nothing was written.
+// artifact is already in memory; then nothing was written. The Finder is not
+// asked: whoever appends has asked Mentioned, before the point of no return.
 func (s *Store) Append(class string, number uint64, offset int64, section []byte) error {
 	if err := s.begin(); err != nil {
 		return err
@@ -194,10 +196,17 @@ func (s *Store) target(sec section) (*openBlock, error) {
 
 // newOpen makes an open block without artifacts. Callers hold write and mu.
 func (s *Store) newOpen(c *class, number uint64) *openBlock {
-	b := &openBlock{class: c.name, number: number, source: s.addSource(openName(c.name, number)), loose: c.found[number]}
+	source := s.addSource(openName(c.name, number))
+	b := &openBlock{class: c.name, number: number, source: source, frames: c.artifacts.newList(source, number), loose: c.found[number]}
 	c.open[number] = b
 	delete(c.found, number)
 	return b
+}
+
+// leave takes an open block that holds nothing out of its class. Callers hold mu.
+func (c *class) leave(b *openBlock) {
+	delete(c.open, b.number)
+	c.artifacts.drop(b.frames)
 }
 
 // writer returns the block's file for writing, making it if needed. Callers hold write.
@@ -239,7 +248,7 @@ func (s *Store) register(b *openBlock, sec section) {
 	c := s.classes[sec.class]
 	for _, e := range sec.entries {
 		if e.end() > b.size {
-			c.artifacts.put(e.ID, Ref{file: b.source, size: uint32(e.Size), off: e.Offset})
+			c.artifacts.put(b.frames, e.ID, e.Offset, uint32(e.Size))
 			b.count++
 			b.size = e.end()
 		}

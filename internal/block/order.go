@@ -3,7 +3,6 @@ package block
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"graven/record"
 )
@@ -12,61 +11,120 @@ import (
 // many artifacts of each open block the log accounts for. What a block holds
 // behind those belongs to groups that the log does not have.
 //
+// The blocks of a class hold its artifacts in the order of their first mention.
+// So how far the log has come is one position in each class: what stands before
+// it is a repeat, what stands at it is mentioned for the first time.
+//
 // Load every open block whole before the replay ([Store.LoadFound]), call
-// Mention for each artifact in log order, then Finish.
+// Mention for each artifact and Admit for each chunk block in log order, then
+// Finish. An Order belongs to one goroutine.
 type Order struct {
-	store *Store
-	seen  map[openArtifact]struct{}
-	count map[openKey]int
-	last  map[openKey]int64 // offset of the newest mention
+	store   *Store
+	at      map[string]*progress
+	chunks  uint64
+	spoiled error // why a Mark would not be that of the live path; the first reason
 }
 
-type openKey struct {
-	class  string
-	number uint64
+// progress is how far the mentions of a class have come.
+type progress struct {
+	ClassMark
+	gap      error     // the first mention that stands behind artifacts that were not mentioned
+	from, to ClassMark // what it passed over
 }
 
-type openArtifact struct {
-	class string
-	id    record.ID
+// NewOrder begins at a border of the log, whose Mark it is; the zero Mark is the
+// start. Blocks are loaded, or known, before.
+func NewOrder(s *Store, start Mark) *Order {
+	o := &Order{store: s, at: map[string]*progress{}, chunks: start.Chunks}
+	for _, m := range start.Classes {
+		o.at[m.Class] = &progress{ClassMark: s.settled(m)}
+	}
+	return o
 }
 
-// NewOrder begins at the start of the log.
-func NewOrder(s *Store) *Order {
-	return &Order{store: s, seen: map[openArtifact]struct{}{}, count: map[openKey]int{}, last: map[openKey]int64{}}
+func (o *Order) progressOf(class string) *progress {
+	p := o.at[class]
+	if p == nil {
+		p = &progress{ClassMark: ClassMark{Class: class}}
+		o.at[class] = p
+	}
+	return p
+}
+
+func (o *Order) spoil(err error) {
+	if o.spoiled == nil {
+		o.spoiled = err
+	}
 }
 
 // Mention notes that a record of the class names an artifact. The error
 // matches ErrMissing if no block of the class holds it, and ErrDamaged besides
 // if an open block of the class could not be read whole; ErrDamaged alone if it
-// stands in an open block before one that was mentioned earlier.
+// stands in a block before one that was mentioned earlier. It may be the
+// Finder's.
 func (o *Order) Mention(class string, id record.ID) error {
-	key := openArtifact{class, id}
-	if _, ok := o.seen[key]; ok {
+	at, in := o.store.positionOf(class, id)
+	switch in {
+	case nowhere:
+		_, known, err := o.store.find(id, inClass(class))
+		if known || err != nil {
+			return err
+		}
+		err = errors.Join(fmt.Errorf("%w: artifact %v is in no block of class %s", ErrMissing, id, class), o.store.brokenOf(class))
+		o.spoil(err)
+		return err
+	case astray: // in a store that is not settled, and so takes nothing
+		o.spoil(invalid("the rest of a sealed block of class %s was not moved: Settle", class))
 		return nil
 	}
-	number, off, open, ok := o.store.holder(class, id)
-	if !ok {
-		return errors.Join(fmt.Errorf("%w: artifact %v is in no block of class %s", ErrMissing, id, class), o.store.brokenOf(class))
+	return o.reach(o.progressOf(class), at, id)
+}
+
+// reach notes a mention of the artifact at a position.
+func (o *Order) reach(p *progress, at ClassMark, id record.ID) error {
+	if at.before(p.ClassMark) {
+		if p.gap != nil && !at.before(p.from) && at.before(p.to) {
+			return fmt.Errorf("%w: artifact %v of class %s does not stand in block %d where its first mention puts it", ErrDamaged, id, p.Class, at.Number)
+		}
+		return nil // again
 	}
-	if !open {
-		return nil
+	if p.gap == nil && o.store.unmentioned(p.ClassMark, at) {
+		p.gap = fmt.Errorf("%w: artifact %v of class %s stands behind artifacts that the log does not mention", ErrDamaged, id, p.Class)
+		p.from, p.to = p.ClassMark, at
+		o.spoil(p.gap)
 	}
-	o.seen[key] = struct{}{}
-	in := openKey{class, number}
-	o.count[in]++
-	if off <= o.last[in] {
-		return fmt.Errorf("%w: artifact %v of class %s does not stand in open block %d where its first mention puts it", ErrDamaged, id, class, number)
-	}
-	o.last[in] = off
+	p.Number, p.Count = at.Number, at.Count+1
+	p.Total++
 	return nil
+}
+
+// Admit notes that a record admits a chunk block.
+func (o *Order) Admit(block record.ID) {
+	s := o.store
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch i, ok := s.chunkAt[block]; {
+	case ok && uint64(i) == o.chunks:
+		o.chunks++
+	case ok && uint64(i) < o.chunks: // again
+	case ok:
+		o.spoil(invalid("chunk block %v is admitted before others that were loaded before it", block))
+	default:
+		o.spoil(fmt.Errorf("%w: chunk block %v is not loaded", ErrMissing, block))
+	}
 }
 
 // Finish loads each open block again with as many artifacts as were mentioned,
 // and checks that those are the ones.
 func (o *Order) Finish() error {
 	for _, b := range o.store.OpenBlocks() {
-		want := o.count[openKey{b.Class, b.Number}]
+		want := b.Count
+		switch p := o.progressOf(b.Class); {
+		case b.Number == p.Number:
+			want = int(min(p.Count, uint64(b.Count)))
+		case b.Number > p.Number:
+			want = 0
+		}
 		if want == b.Count {
 			continue
 		}
@@ -74,105 +132,107 @@ func (o *Order) Finish() error {
 			return err
 		}
 	}
-	for key := range o.seen {
-		if !o.store.Mentioned(key.class, key.id) {
-			return fmt.Errorf("%w: artifact %v of class %s stands behind artifacts that the log does not mention", ErrDamaged, key.id, key.class)
+	for _, p := range o.at {
+		if p.gap != nil {
+			return p.gap
 		}
-	}
-	return nil
-}
-
-// LoadFound loads every open block that Open met, whole; see [Order]. Of an open
-// file whose block is sealed already (a crash in Sealed that Settle has not
-// finished, as when nothing may be changed) it registers what only that file
-// holds.
-func (s *Store) LoadFound() error {
-	todo := s.Found()
-	s.mu.RLock()
-	for _, c := range s.classes {
-		for number, b := range c.open {
-			if b.loose { // Settle wrote to its beginning
-				todo = append(todo, OpenBlock{Class: c.name, Number: number})
-			}
-		}
-	}
-	s.mu.RUnlock()
-	var sealed []OpenBlock
-	for _, b := range todo {
-		if _, ok := s.sealedOf(b.Class, b.Number); ok {
-			sealed = append(sealed, b)
-			continue
-		}
-		if _, err := s.LoadOpen(b.Class, b.Number, math.MaxInt); err != nil {
-			return err
-		}
-	}
-	for _, b := range sealed {
-		if err := s.loadRest(b.Class, b.Number); err != nil {
+		if err := o.store.agrees(p.ClassMark); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// loadRest registers the artifacts that stand in an open file behind what its
-// sealed form holds and that no other block of the class has.
-func (s *Store) loadRest(class string, number uint64) error {
-	if err := s.begin(); err != nil {
-		return err
-	}
-	defer s.write.Unlock()
-	sealed, _ := s.sealedOf(class, number)
-	s.mu.Lock()
-	c := s.class(class)
-	at := s.addSource(openName(class, number))
-	src := s.sources[at]
-	s.mu.Unlock()
-	h, err := s.files.open(src)
-	if errors.Is(err, ErrMissing) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer s.files.release(h)
-	size, err := h.Size()
-	if err != nil || size <= sealed.end {
-		return err
-	}
-	walk := frames{w: newWindow(h, size), next: sealed.end}
-	for {
-		e, ok, err := walk.read()
-		if err != nil && !isSyntax(err) {
-			return err
-		}
-		if err != nil || !ok || e.Size > maxArtifact {
-			return nil // the end, or a tear
-		}
-		s.mu.Lock()
-		if !c.artifacts.has(e.ID) {
-			c.artifacts.put(e.ID, Ref{file: at, size: uint32(e.Size), off: e.Offset})
-		}
-		s.mu.Unlock()
-	}
-}
+// whereabouts says what is known of an artifact's position in its class.
+type whereabouts int
 
-// holder says which numbered block of a class holds an artifact if it is open,
-// and where; ok is false if none does.
-func (s *Store) holder(class string, id record.ID) (number uint64, off int64, open, ok bool) {
+const (
+	nowhere    whereabouts = iota // not in memory
+	astray                        // in the open file of a block that is sealed
+	inPosition                    // in a block
+)
+
+// positionOf returns the position of an artifact that is in memory: the number
+// of its block, and how many artifacts of that stand before it.
+func (s *Store) positionOf(class string, id record.ID) (ClassMark, whereabouts) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c := s.lookupClass(class)
-	ref, ok := c.artifacts.get(id)
-	if !ok {
-		return 0, 0, false, false
+	l, i, ok := s.lookupClass(class).artifacts.get(id)
+	switch {
+	case !ok:
+		return ClassMark{}, nowhere
+	case l.stray:
+		return ClassMark{}, astray
 	}
-	for n, b := range c.open {
-		if b.source == ref.file {
-			return n, ref.off, true, true
+	return ClassMark{Class: class, Number: l.number, Count: uint64(i)}, inPosition
+}
+
+// unmentioned reports whether artifacts in memory stand between two positions
+// of a class. A block that could not be loaded has none.
+func (s *Store) unmentioned(from, to ClassMark) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.lookupClass(from.Class)
+	if from.Number == to.Number {
+		return from.Count < to.Count
+	}
+	if to.Count > 0 || from.Count < c.loaded(from.Number) {
+		return true
+	}
+	for number := from.Number + 1; number < to.Number; number++ {
+		if c.loaded(number) > 0 {
+			return true
 		}
 	}
-	return 0, 0, false, true
+	return false
+}
+
+// framesOf returns what is in memory of a block; nil if nothing is. Callers hold mu.
+func (c *class) framesOf(number uint64) *frameList {
+	if b := c.open[number]; b != nil {
+		return b.frames
+	}
+	if b := c.sealed[number]; b != nil {
+		return b.frames
+	}
+	return nil
+}
+
+// loaded counts the artifacts of a block that are in memory. Callers hold mu.
+func (c *class) loaded(number uint64) uint64 {
+	if l := c.framesOf(number); l != nil {
+		return uint64(l.n)
+	}
+	return 0
+}
+
+// agrees holds the artifacts that the log mentions against those of the blocks:
+// where an index said that a replay may begin, an open block that it did not
+// come by must have kept all of its artifacts too.
+func (s *Store) agrees(p ClassMark) error {
+	s.mu.RLock()
+	c := s.lookupClass(p.Class)
+	before, here := uint64(0), uint64(0)
+	count := func(number, n uint64) {
+		if number < p.Number {
+			before += n
+		} else if number == p.Number {
+			here = n
+		}
+	}
+	for number, b := range c.sealed {
+		count(number, b.count)
+	}
+	for number, b := range c.open {
+		count(number, uint64(b.count))
+	}
+	skip := c.stray || len(s.lost) > 0
+	s.mu.RUnlock()
+	if skip || here >= p.Count && before+p.Count == p.Total {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("%w: the log mentions %d artifacts of class %s, the last %d of them in block %d; the blocks before hold %d, and that one %d",
+		ErrMissing, p.Total, p.Class, p.Count, p.Number, before, here), s.brokenOf(p.Class))
 }
 
 // brokenOf joins what LoadOpen found wrong with the open blocks of a class.

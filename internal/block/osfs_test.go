@@ -59,7 +59,7 @@ func TestOnARealDisk(t *testing.T) {
 	must(t, s.Sync())
 
 	// Links, pipes and folders are refused, and nothing waits for them.
-	ref, _ := s.LookupAny(all[0].ID)
+	ref, _, _ := s.LookupAny(all[0].ID)
 	s.files.shrink(0)
 	for _, put := range []func() error{
 		func() error { return os.Symlink("/etc/hostname", name) },

@@ -34,28 +34,33 @@ func (s *Store) Read(ref Ref, id record.ID) ([]byte, error) {
 }
 
 // moved returns the present place of an artifact of numbered blocks if it is no
-// longer in the file that ref names, though that file stays.
+// longer in the file that ref names, though that file stays: it stood behind
+// what a seal covers.
 func (s *Store) moved(ref Ref, id record.ID) (Ref, bool) {
+	class, number, sealed := s.sealedFrom(ref.file)
+	if sealed == nil {
+		return Ref{}, false
+	}
+	now, moved, err := s.movedFrom(sealed, Place{Class: class, ID: id, Number: number, Offset: ref.off, Size: ref.size})
+	if err != nil || !moved {
+		return Ref{}, false
+	}
+	ref, err = s.resolve(now)
+	return ref, err == nil
+}
+
+// sealedFrom returns the sealed block that a source is of; nil if it is another's.
+func (s *Store) sealedFrom(source uint32) (class string, number uint64, b *sealedBlock) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, c := range s.classes {
-		now, ok := c.artifacts.get(id)
-		if ok && now != ref && movedOut(c, ref) {
-			return now, true
+		for number, b := range c.sealed {
+			if b.source == source {
+				return c.name, number, b
+			}
 		}
 	}
-	return Ref{}, false
-}
-
-// movedOut reports whether ref points behind the frames of a block of the class
-// that was sealed.
-func movedOut(c *class, ref Ref) bool {
-	for _, sealed := range c.sealed {
-		if sealed.source == ref.file {
-			return ref.off >= sealed.end
-		}
-	}
-	return false
+	return "", 0, nil
 }
 
 // readAt reads one copy and verifies it.

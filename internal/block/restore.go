@@ -155,10 +155,10 @@ func (s *Store) replaceable(b *openBlock, sec section, movedFrom uint32) error {
 	c := s.classes[b.class]
 	for _, e := range sec.entries {
 		place := Ref{file: b.source, size: uint32(e.Size), off: e.Offset}
-		ref, ok := c.artifacts.get(e.ID)
+		ref, ok := c.artifacts.ref(e.ID)
 		switch {
 		case ok && ref == place, ok && ref.file == movedFrom, !ok && e.start() >= b.size:
-		case !ok && e.end() <= b.size && rename(c, place, e.ID):
+		case !ok && e.end() <= b.size && rename(c, b, place, e.ID):
 		default:
 			return fmt.Errorf("%s at offset %d: %w: artifact %v to be restored there does not fit what was loaded",
 				s.files.path(openName(b.class, b.number)), e.Offset, ErrConflict, e.ID)
@@ -168,14 +168,12 @@ func (s *Store) replaceable(b *openBlock, sec section, movedFrom uint32) error {
 }
 
 // rename gives the artifact at a place another id; false if there is none.
-func rename(c *class, place Ref, id record.ID) bool {
-	before := c.artifacts.size()
-	c.artifacts.keep(func(_ record.ID, ref Ref) bool { return ref != place })
-	if c.artifacts.size() == before {
-		return false
+func rename(c *class, b *openBlock, place Ref, id record.ID) bool {
+	i := b.frames.index(place)
+	if i >= 0 {
+		c.artifacts.rename(b.frames, i, id)
 	}
-	c.artifacts.put(id, place)
-	return true
+	return i >= 0
 }
 
 // classOf returns the class of an open block.

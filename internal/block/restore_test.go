@@ -118,7 +118,7 @@ func TestRestoreMendsARottenID(t *testing.T) {
 	s := openOn(t, disk)
 	got, err := s.LoadOpen("main", 0, 3)
 	must(t, err)
-	if got.Count != 3 || s.Mentioned("main", list[0].ID) {
+	if got.Count != 3 || mentioned(t, s, "main", list[0].ID) {
 		t.Fatalf("loaded %+v; the test needs a rotten id that loads", got)
 	}
 	must(t, s.Restore("main", 0, 0, EncodeSection(Header{Vault: testVault, Class: "main"}, 0, list)))
@@ -296,7 +296,7 @@ func TestOrder(t *testing.T) {
 	}
 	for n := range len(list) + 1 {
 		s := open()
-		o := NewOrder(s)
+		o := NewOrder(s, Mark{})
 		for _, a := range list[:n] {
 			must(t, o.Mention("main", a.ID))
 			must(t, o.Mention("main", a.ID)) // later mentions count for nothing
@@ -309,7 +309,7 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	s = open()
-	o := NewOrder(s)
+	o := NewOrder(s, Mark{})
 	wants(t, o.Mention("main", art("none", 3).ID), ErrMissing)
 	wants(t, o.Mention("log", list[0].ID), ErrMissing)
 	must(t, o.Mention("main", list[1].ID)) // stands behind one that is not mentioned
@@ -317,7 +317,7 @@ func TestOrder(t *testing.T) {
 
 	flip(t, disk, openMain0, 8*(int64(len(AppendHeader(nil, Header{Vault: testVault, Class: "main"})))+2))
 	s = open()
-	err = NewOrder(s).Mention("main", list[0].ID)
+	err = NewOrder(s, Mark{}).Mention("main", list[0].ID)
 	wants(t, err, ErrMissing)
 	wants(t, err, ErrDamaged)
 	if !strings.Contains(err.Error(), openMain0) {

@@ -155,7 +155,7 @@ func (s *Store) checkSealed(b *openBlock, file string, e Entry, got record.ID) e
 	if got != e.ID {
 		return &Damage{File: file, Offset: e.Offset, What: "artifact", ID: e.ID, Wanted: e.ID.String(), Got: got.String()}
 	}
-	if ref, ok := s.Lookup(b.class, e.ID); !ok || ref.file != b.source || ref.off != e.Offset || ref.Size() != e.Size {
+	if ref, ok := s.inMemory(b.class, e.ID); !ok || ref.file != b.source || ref.off != e.Offset || ref.Size() != e.Size {
 		return &Damage{File: file, Offset: e.start(), What: "frame", ID: e.ID, Wanted: "the artifact that was appended there", Got: "another"}
 	}
 	return nil

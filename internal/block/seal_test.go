@@ -120,7 +120,7 @@ func TestSealWithRest(t *testing.T) {
 	rec, err := s.Seal("main", 0, 4)
 	must(t, err)
 	put(t, s, "main", rest[1:]...) // the writer goes on meanwhile
-	oldRef, _ := s.LookupAny(rest[2].ID)
+	oldRef, _, _ := s.LookupAny(rest[2].ID)
 	number, offset, _ := s.Tail("main")
 	must(t, s.Sealed(rec))
 	has(t, s, append(first, rest...)...)

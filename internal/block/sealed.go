@@ -30,8 +30,8 @@ func (s *Store) Sealed(rec record.Block) error {
 	known, isSealed := c.sealed[*rec.Number]
 	s.mu.Unlock()
 	switch {
-	case isSealed && known.rec.ID != rec.ID:
-		return fmt.Errorf("%w: block %d of class %s is sealed as %v, not as %v", ErrConflict, *rec.Number, rec.Class, known.rec.ID, rec.ID)
+	case isSealed && known.id != rec.ID:
+		return fmt.Errorf("%w: block %d of class %s is sealed as %v, not as %v", ErrConflict, *rec.Number, rec.Class, known.id, rec.ID)
 	case isSealed:
 		return s.settle(c, *rec.Number, known)
 	case b == nil:
@@ -45,7 +45,7 @@ func (s *Store) Sealed(rec record.Block) error {
 }
 
 // sealedOf returns what is known of a sealed block, and whether it is loaded.
-func (s *Store) sealedOf(class string, number uint64) (sealedBlock, bool) {
+func (s *Store) sealedOf(class string, number uint64) (*sealedBlock, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	sealed, ok := s.lookupClass(class).sealed[number]
@@ -64,8 +64,11 @@ func (s *Store) sealed(c *class, b *openBlock, rec record.Block) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if ref, ok := s.Lookup(c.name, e.ID); !ok || ref != (Ref{file: b.source, size: uint32(e.Size), off: e.Offset}) {
+	for i, e := range entries {
+		s.mu.RLock()
+		is := b.frames.is(i, e)
+		s.mu.RUnlock()
+		if !is {
 			return fmt.Errorf("%s: %w: artifact %v at offset %d is not where the open block has it", s.files.path(name), ErrConflict, e.ID, e.Offset)
 		}
 	}
@@ -76,9 +79,8 @@ func (s *Store) sealed(c *class, b *openBlock, rec record.Block) error {
 	}
 	s.mu.Lock()
 	delete(c.open, b.number)
-	c.sealed[b.number] = sealedBlock{rec: rec, source: b.source, end: end}
-	c.floor = max(c.floor, b.number+1)
-	c.tail = max(c.tail, c.floor)
+	c.artifacts.cut(b.frames, len(entries)) // the rest is found in the next block
+	c.seal(b.number, &sealedBlock{id: rec.ID, size: rec.Size, count: rec.Count, source: b.source, end: end, frames: b.frames})
 	s.mu.Unlock()
 	s.files.rename(s.source(b.source), name)
 	b.reserved = 0 // in place it was given back, and a copied block's open file goes
@@ -111,7 +113,7 @@ func (s *Store) Settle() error {
 }
 
 // settle finishes one block whose sealed form is loaded.
-func (s *Store) settle(c *class, number uint64, sealed sealedBlock) error {
+func (s *Store) settle(c *class, number uint64, sealed *sealedBlock) error {
 	name := openName(c.name, number)
 	left := &source{name: name}
 	h, err := s.files.open(left)
@@ -129,8 +131,12 @@ func (s *Store) settle(c *class, number uint64, sealed sealedBlock) error {
 			err = s.checkHeader(h, name, s.header(c.name, number))
 		}
 	}
-	if err == nil && size > sealed.end {
-		err = s.moveRest(c, number, sealed.end, noSource, left, size)
+	end := int64(0)
+	if err == nil {
+		end, err = s.endOf(sealed)
+	}
+	if err == nil && size > end {
+		err = s.moveRest(c, number, end, noSource, left, size)
 	}
 	s.files.release(h)
 	s.files.rename(left, name) // closes it

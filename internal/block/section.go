@@ -56,15 +56,18 @@ func (s *Store) parse(class string, number uint64, offset int64, text []byte) (s
 // behind translates a section for a block that is sealed: what stands behind
 // the frames that the seal covers belongs to the next block, right behind its
 // header (docs/format.md §5.2). What the seal covers must be what it holds.
-func (s *Store) behind(sec section, sealed sealedBlock) (section, error) {
-	i := slices.IndexFunc(sec.entries, func(e Entry) bool { return e.start() >= sealed.end })
+func (s *Store) behind(sec section, sealed *sealedBlock) (section, error) {
+	end, err := s.endOf(sealed)
+	if err != nil {
+		return section{}, err
+	}
+	i := slices.IndexFunc(sec.entries, func(e Entry) bool { return e.start() >= end })
 	if i < 0 {
 		i = len(sec.entries)
 	}
-	for _, e := range sec.entries[:i] {
-		ref, ok := s.Lookup(sec.class, e.ID)
-		if want := (Ref{file: sealed.source, size: uint32(e.Size), off: e.Offset}); !ok || ref != want {
-			return section{}, fmt.Errorf("%s at offset %d: %w: the section has artifact %v there", s.files.path(sealedName(sealed.rec.ID)), e.Offset, ErrConflict, e.ID)
+	if i > 0 {
+		if err := s.compareSealed(sec, sealed, sec.entries[:i]); err != nil {
+			return section{}, err
 		}
 	}
 	next := section{class: sec.class, number: sec.number + 1, entries: slices.Clone(sec.entries[i:])}
@@ -73,12 +76,55 @@ func (s *Store) behind(sec section, sealed sealedBlock) (section, error) {
 	}
 	start := next.entries[0].start()
 	next.bytes = sec.bytes[start-sec.offset:]
-	shift := s.headerLen(sec.class, next.number) - sealed.end
+	shift := s.headerLen(sec.class, next.number) - end
 	next.offset = start + shift
 	for i := range next.entries {
 		next.entries[i].Offset += shift
 	}
 	return next, nil
+}
+
+// compareSealed refuses entries of a section that a sealed block has not. Those
+// of a block that is not in memory are read from its table.
+func (s *Store) compareSealed(sec section, sealed *sealedBlock, entries []Entry) error {
+	conflict := func(e Entry) error {
+		return fmt.Errorf("%s at offset %d: %w: the section has artifact %v there", s.files.path(sealedName(sealed.id)), e.Offset, ErrConflict, e.ID)
+	}
+	s.mu.RLock()
+	frames := sealed.frames
+	if frames != nil {
+		defer s.mu.RUnlock()
+		for _, e := range entries {
+			if i := frames.index(Ref{file: frames.source, size: uint32(e.Size), off: e.Offset}); i < 0 || !frames.is(i, e) {
+				return conflict(e)
+			}
+		}
+		return nil
+	}
+	s.mu.RUnlock()
+	table, err := s.tableOf(sec.class, sec.number, sealed)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		i, ok := slices.BinarySearchFunc(table, e.Offset, func(x Entry, off int64) int { return compareInt(x.Offset, off) })
+		if !ok || table[i] != e {
+			return conflict(e)
+		}
+	}
+	return nil
+}
+
+// tableOf reads the table of contents of a sealed block.
+func (s *Store) tableOf(class string, number uint64, b *sealedBlock) ([]Entry, error) {
+	name := sealedName(b.id)
+	f, err := s.files.openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, _, err := s.readTOC(name, f, record.Block{Number: &number, ID: b.id, Size: b.size, Count: b.count, Class: class})
+	return entries, err
 }
 
 // header is the header of a numbered block of this vault.
@@ -106,9 +152,4 @@ func (s *Store) lookupClass(name string) *class {
 		return c
 	}
 	return &class{}
-}
-
-// forget takes all artifacts of one file out of a class. Callers hold mu.
-func forget(c *class, source uint32) {
-	c.artifacts.keep(func(_ record.ID, ref Ref) bool { return ref.file != source })
 }

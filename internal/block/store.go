@@ -27,9 +27,12 @@ type Store struct {
 	// say so. It is held briefly, never over I/O.
 	mu      sync.RWMutex
 	classes map[string]*class
-	sources []*source // a Ref's file is an index of it
-	chunked map[record.ID]record.Block
-	failed  error // the first failed sync
+	sources []*source            // a Ref's file is an index of it
+	chunks  []*chunkBlock        // in the order in which the log admits them
+	chunkAt map[record.ID]uint32 // a block's index in chunks
+	lost    map[record.ID]error  // sealed blocks of which not all artifacts could be located, and why
+	finder  Finder               // nil: what is not in memory does not exist
+	failed  error                // the first failed sync
 	closed  bool
 
 	sealing sync.Mutex // held by Seal: one block at a time; taken before openBlock.io
@@ -39,23 +42,39 @@ type Store struct {
 // class is the blocks of one retention class. Guarded by Store.mu.
 //
 // Invariants: every number below tail is in open or in sealed, unless its file
-// was not loaded; artifacts holds exactly the artifacts of open and sealed.
+// was not loaded; artifacts holds exactly the frames of open, and of those in
+// sealed and Store.chunks that have any in memory.
 type class struct {
 	name      string
 	artifacts *catalog // of numbered blocks
 	chunks    *catalog // of chunk blocks
 	open      map[uint64]*openBlock
-	sealed    map[uint64]sealedBlock
+	sealed    map[uint64]*sealedBlock
 	found     map[uint64]bool // open files that Open met and nothing has loaded yet
 	floor     uint64          // the number after the greatest that a record seals
+	last      uint64          // artifacts of block floor-1
+	held      uint64          // artifacts of all blocks in sealed
+	stray     bool            // loadRest registered something
 	tail      uint64          // number of the block that the next artifact goes to; at least floor
 }
 
 // sealedBlock is what is known of a numbered block under sealed/.
 type sealedBlock struct {
-	rec    record.Block
-	source uint32
-	end    int64 // behind the last frame
+	id     record.ID
+	size   uint64     // of the file in bytes
+	count  uint64     // artifacts
+	source uint32     // noSource until something is read
+	end    int64      // behind the last frame; 0 until something asks, see Store.endOf
+	frames *frameList // nil if the Finder has them
+}
+
+// chunkBlock is what is known of an admitted chunk block.
+type chunkBlock struct {
+	id     record.ID
+	size   uint64
+	class  *class
+	source uint32     // noSource until something is read
+	frames *frameList // nil if the Finder has them
 }
 
 // Ref says where an artifact lies. It is valid as long as its Store.
@@ -80,7 +99,8 @@ func Open(dir fsx.Dir, vault record.VaultID) (*Store, error) {
 		vault:   vault,
 		files:   newFiles(dir),
 		classes: map[string]*class{},
-		chunked: map[record.ID]record.Block{},
+		chunkAt: map[record.ID]uint32{},
+		lost:    map[record.ID]error{},
 		uploads: newUploads(),
 	}
 	entries, err := dir.ReadDir("open")
@@ -130,7 +150,7 @@ func (s *Store) class(name string) *class {
 			artifacts: newCatalog(),
 			chunks:    newCatalog(),
 			open:      map[uint64]*openBlock{},
-			sealed:    map[uint64]sealedBlock{},
+			sealed:    map[uint64]*sealedBlock{},
 			found:     map[uint64]bool{},
 		}
 		s.classes[name] = c
@@ -149,6 +169,31 @@ func (c *class) settleTail() {
 			c.tail = max(c.tail, number)
 		}
 	}
+}
+
+// seal notes that a record seals a block. Callers hold mu.
+func (c *class) seal(number uint64, b *sealedBlock) {
+	c.sealed[number] = b
+	c.held += b.count
+	c.recorded(number, b.count)
+}
+
+// recorded notes the number and the count of a sealed block's record, whether
+// the block is there or not. Callers hold mu.
+func (c *class) recorded(number, count uint64) {
+	if number >= c.floor {
+		c.floor, c.last = number+1, count
+	}
+	c.tail = max(c.tail, c.floor)
+}
+
+// total is the number of artifacts in the numbered blocks. Callers hold mu.
+func (c *class) total() uint64 {
+	n := c.held
+	for _, b := range c.open {
+		n += uint64(b.count)
+	}
+	return n
 }
 
 // addSource gives a file a number for Refs. Callers hold mu.

@@ -35,11 +35,11 @@ func TestAppendAndRead(t *testing.T) {
 	if string(file) != want {
 		t.Fatalf("the file is not as docs/format.md says:\n%q", file)
 	}
-	ref, _ := s.Lookup("main", b.ID)
+	ref, _, _ := s.Lookup("main", b.ID)
 	if got := file[ref.off : ref.off+ref.Size()]; string(got) != string(b.Bytes) {
 		t.Fatal("the ref does not point at the bytes")
 	}
-	if s.Mentioned("log", a.ID) || !s.Mentioned("main", a.ID) {
+	if mentioned(t, s, "log", a.ID) || !mentioned(t, s, "main", a.ID) {
 		t.Fatal("classes are mixed up")
 	}
 }
@@ -48,7 +48,7 @@ func TestReadReturnsACopy(t *testing.T) {
 	s := openOn(t, fsx.NewMem())
 	a := art("a", 50)
 	put(t, s, "main", a)
-	ref, _ := s.LookupAny(a.ID)
+	ref, _, _ := s.LookupAny(a.ID)
 	b, err := s.Read(ref, a.ID)
 	must(t, err)
 	b[0] ^= 1
@@ -253,7 +253,7 @@ func TestHandlesAreBounded(t *testing.T) {
 	must(t, err)
 	for n := range uint64(len(all)) {
 		sealed, _ := s.sealedOf("main", n)
-		must(t, loaded.LoadSealed(sealed.rec))
+		must(t, loaded.LoadSealed(recordOf("main", n, sealed)))
 	}
 	for range 2 {
 		has(t, loaded, all...)
@@ -265,7 +265,7 @@ func TestHandlesAreBounded(t *testing.T) {
 	if open != 0 {
 		t.Fatalf("%d files stay open", open)
 	}
-	ref, _ := loaded.LookupAny(all[0].ID)
+	ref, _, _ := loaded.LookupAny(all[0].ID)
 	_, err = loaded.Read(ref, all[0].ID)
 	wants(t, err, ErrClosed)
 }
@@ -294,12 +294,12 @@ func TestTooManyFilesClosesIdleOnes(t *testing.T) {
 	must(t, err)
 	for n := range uint64(len(list)) {
 		sealed, _ := s.sealedOf("main", n)
-		must(t, tight.LoadSealed(sealed.rec))
+		must(t, tight.LoadSealed(recordOf("main", n, sealed)))
 	}
 	has(t, tight, list...)
 	limit = 0
 	tight.files.shrink(0)
-	ref, _ := tight.LookupAny(list[0].ID)
+	ref, _, _ := tight.LookupAny(list[0].ID)
 	_, err = tight.Read(ref, list[0].ID)
 	wants(t, err, fsx.ErrTooManyFiles)
 	limit = 2
@@ -325,10 +325,10 @@ func TestManyClassesStats(t *testing.T) {
 	if n, bytes := s.Stats(); n != 6 || bytes <= int64(size) {
 		t.Fatalf("%d artifacts in %d bytes after sealing", n, bytes)
 	}
-	if _, ok := s.Lookup("nowhere", record.ID{}); ok {
+	if _, ok, _ := s.Lookup("nowhere", record.ID{}); ok {
 		t.Fatal("found what is not there")
 	}
-	if _, ok := s.LookupAny(record.ID{}); ok {
+	if _, ok, _ := s.LookupAny(record.ID{}); ok {
 		t.Fatal("found what is not there")
 	}
 }

@@ -80,7 +80,7 @@ func TestUploadSizes(t *testing.T) {
 			if list.Size != uint64(size) || list.Chunk != chunk || len(list.Chunks) != (size+chunk-1)/chunk {
 				t.Fatalf("list %+v", list)
 			}
-			if s.Mentioned("main", list.Chunks[0]) || s.Mentioned("main", up.List) {
+			if mentioned(t, s, "main", list.Chunks[0]) || mentioned(t, s, "main", up.List) {
 				t.Fatal("artifacts of a chunk block count as mentioned")
 			}
 			again := openOn(t, disk)
@@ -245,7 +245,7 @@ func TestUploadOfWhatIsKnown(t *testing.T) {
 	must(t, err)
 	// Rot in a chunk, and in the list.
 	for _, id := range []record.ID{list.Chunks[3], up.List} {
-		ref, _ := s.LookupAny(id)
+		ref, _, _ := s.LookupAny(id)
 		flip(t, disk, "blocks/"+sealedName(up.Block.ID), 8*(ref.off+5))
 	}
 	if _, err := readValue(s, up); !errors.Is(err, ErrDamaged) {

@@ -24,13 +24,12 @@ type Value struct {
 
 // ReadList reads and parses the list of a chunked value.
 func (s *Store) ReadList(id record.ID) (List, error) {
-	s.mu.RLock()
-	ref, ok := s.lookupChunk(id)
-	s.mu.RUnlock()
+	ref, ok, err := s.lookupPart(id)
+	if err != nil {
+		return List{}, err
+	}
 	if !ok {
-		if ref, ok = s.LookupAny(id); !ok {
-			return List{}, fmt.Errorf("%w: list %v", ErrNotFound, id)
-		}
+		return List{}, fmt.Errorf("%w: list %v", ErrNotFound, id)
 	}
 	if ref.Size() > MaxList {
 		return List{}, tooLarge("list "+id.String(), ref.Size(), MaxList)
@@ -120,13 +119,12 @@ func (v *Value) chunk(i uint64) ([]byte, error) {
 	}
 	v.full = false
 	id, size := v.list.Chunks[i], v.list.length(i)
-	v.s.mu.RLock()
-	ref, ok := v.s.lookupChunk(id)
-	v.s.mu.RUnlock()
+	ref, ok, err := v.s.lookupPart(id)
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
-		if ref, ok = v.s.LookupAny(id); !ok {
-			return nil, fmt.Errorf("%w: chunk %d of the value, %v", ErrNotFound, i, id)
-		}
+		return nil, fmt.Errorf("%w: chunk %d of the value, %v", ErrNotFound, i, id)
 	}
 	if uint64(ref.Size()) != size {
 		return nil, fmt.Errorf("%w: chunk %d, %v, has %d bytes, the list says %d", ErrMismatch, i, id, ref.Size(), size)
@@ -152,6 +150,9 @@ func (v *Value) fill(ref Ref, id record.ID) error {
 	}
 	if err == nil {
 		return nil
+	}
+	if now, ok := v.s.moved(ref, id); ok {
+		return v.fill(now, id)
 	}
 	healed, healedErr := v.s.readHealed(id, ref.Size())
 	if healedErr != nil {

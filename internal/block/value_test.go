@@ -95,7 +95,7 @@ func TestValueWithADamagedChunk(t *testing.T) {
 	must(t, s.Admit(up.Block))
 	list, err := s.ReadList(up.List)
 	must(t, err)
-	ref, _ := s.LookupAny(list.Chunks[2])
+	ref, _, _ := s.LookupAny(list.Chunks[2])
 	name := "blocks/" + sealedName(up.Block.ID)
 	flip(t, disk, name, 8*ref.off)
 	v, err := s.OpenValue(up.List, up.Whole, up.Size)
@@ -172,7 +172,7 @@ func TestHealing(t *testing.T) {
 	rec := sealFull(t, s, "main")
 	must(t, s.Sealed(rec))
 	name := "blocks/" + sealedName(rec.ID)
-	ref, _ := s.LookupAny(a.ID)
+	ref, _, _ := s.LookupAny(a.ID)
 	flip(t, disk, name, 8*(ref.off+50))
 
 	_, err := s.Read(ref, a.ID)

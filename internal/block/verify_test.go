@@ -72,7 +72,7 @@ func TestEveryFlippedBit(t *testing.T) {
 		loadErr := s.LoadSealed(rec)
 		served := 0
 		for _, a := range list {
-			ref, ok := s.LookupAny(a.ID)
+			ref, ok, _ := s.LookupAny(a.ID)
 			if !ok {
 				continue
 			}

@@ -133,9 +133,10 @@ func (s *Store) confirmUp(name string, rec record.Block) error {
 // from the equal file at hand: a hit is not trusted before it was hashed.
 func (s *Store) healFrom(u *Upload, rec record.Block) error {
 	for _, e := range u.toc {
-		s.mu.RLock()
-		ref, ok := s.lookupChunk(e.ID)
-		s.mu.RUnlock()
+		ref, ok, err := s.lookupChunk(e.ID)
+		if err != nil {
+			return err
+		}
 		if ok {
 			if _, err := s.Read(ref, e.ID); err == nil {
 				continue

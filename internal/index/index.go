@@ -1,251 +1,228 @@
-// Package index finds the versions of keys: which record holds the newest
-// version of a key at or before a position, which keys lie in a range, and
-// what a key was in the past.
-//
-// A [Table] holds, in memory, every version of every stored key (the space
-// byte followed by the key) in byte order. It is multi-version: a reader names
-// a position and sees only versions whose seq is at or below it, so one table
-// serves the newest view and every older one, and the committer may add the
-// versions of a group before that group is durable: no view reaches them yet.
-//
-// The table is derived data. It is filled again from the log when a vault is
-// opened, and nothing here is ever the source of truth.
-//
-//	t := index.New()
-//	t.Add(key, index.Version{Seq: 7, N: 1, Live: true, Value: id})
-//	v, ok := t.At(key, 7)
-//
-// Invariants: the versions of a key have rising seqs and n = 1, 2, 3, …;
-// a table has one writer and any number of readers.
 package index
 
 import (
-	"bytes"
 	"fmt"
-	"sort"
-	"sync"
+	"iter"
+	"math"
 
-	"github.com/google/btree"
-
+	"graven/internal/segment"
 	"graven/record"
 )
 
-// Version is one version of a key: what its op line says, and where that line is.
-type Version struct {
-	Seq, N, Prev, Skip uint64 // as in the op; Seq is the record's
-	Size               uint64 // bytes of the value; 0 for a delete
-	Value              record.ID
-	Chunks             *record.ID // the list of a chunked value; nil otherwise
-	Type               string     // media type; empty if none
-	Op                 uint32     // position of the op in its transaction
-	Live               bool       // false: the version is a delete
-}
-
-type entry struct {
-	key      []byte
-	versions []Version // rising Seq; N = position + 1
-}
-
-// at returns the newest version at or before pos.
-func (e *entry) at(pos uint64) (Version, bool) {
-	// Nearly every reader asks for the newest.
-	if n := len(e.versions); n > 0 && e.versions[n-1].Seq <= pos {
-		return e.versions[n-1], true
+// Add appends the next version of key, in memory. The index keeps its own copy
+// of key. A version that cannot follow the one before it in memory, or that
+// belongs below the border, is an error: the log it came from is damaged. Of a
+// key that memory does not know any version may come.
+func (x *Index) Add(key []byte, v Version) error {
+	if to := x.set.Load().last().to; v.Seq < to {
+		return fmt.Errorf("index: key %q has a version at seq %d, segments have all before %d", key, v.Seq, to)
 	}
-	i := sort.Search(len(e.versions), func(i int) bool { return e.versions[i].Seq > pos })
-	if i == 0 {
-		return Version{}, false
+	if err := x.memory.add(key, v); err != nil {
+		return err
 	}
-	return e.versions[i-1], true
-}
-
-// Table is the in-memory index. Its zero value is not usable; call [New].
-type Table struct {
-	mu   sync.RWMutex // guards tree, and through it every entry
-	tree *btree.BTreeG[*entry]
-	live int // keys whose newest version is live
-	all  int // versions
-}
-
-// New returns an empty table.
-func New() *Table {
-	less := func(a, b *entry) bool { return bytes.Compare(a.key, b.key) < 0 }
-	return &Table{tree: btree.NewG(32, less)}
-}
-
-// Add appends the next version of key. The table keeps its own copy of key.
-// Versions out of order are an error: the log they came from is damaged.
-func (t *Table) Add(key []byte, v Version) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok {
-		e = &entry{key: bytes.Clone(key)}
-		t.tree.ReplaceOrInsert(e)
-	}
-	was := false
-	if n := len(e.versions); n > 0 {
-		last := e.versions[n-1]
-		if v.Seq <= last.Seq {
-			return fmt.Errorf("index: key %q has a version at seq %d; another at seq %d cannot follow", key, last.Seq, v.Seq)
-		}
-		was = last.Live
-	}
-	if want := uint64(len(e.versions) + 1); v.N != want {
-		return fmt.Errorf("index: key %q at seq %d: version number %d, wanted %d", key, v.Seq, v.N, want)
-	}
-	e.versions = append(e.versions, v)
-	t.all++
-	t.count(was, v.Live)
+	x.versions.Add(1)
 	return nil
-}
-
-func (t *Table) count(was, is bool) {
-	if is && !was {
-		t.live++
-	} else if was && !is {
-		t.live--
-	}
 }
 
 // Cut takes back the versions of key at or above seq: the group that held them
 // was refused before its first byte.
-func (t *Table) Cut(key []byte, seq uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok {
-		return
-	}
-	for n := len(e.versions); n > 0 && e.versions[n-1].Seq >= seq; n-- {
-		before := n > 1 && e.versions[n-2].Live
-		t.count(e.versions[n-1].Live, before)
-		e.versions = e.versions[:n-1]
-		t.all--
-	}
-	if len(e.versions) == 0 {
-		t.tree.Delete(e)
-	}
+func (x *Index) Cut(key []byte, seq uint64) {
+	x.versions.Add(-uint64(x.memory.cut(key, seq)))
+}
+
+// Versions returns how many versions of keys there are.
+func (x *Index) Versions() uint64 { return x.versions.Load() }
+
+// Border returns the first record that no segment in play is about, and how many
+// runs are sealed.
+func (x *Index) Border() (to, runs uint64) {
+	s := x.set.Load()
+	return s.last().to, s.runs()
 }
 
 // At returns the newest version of key with a seq at or below pos.
-func (t *Table) At(key []byte, pos uint64) (Version, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok {
-		return Version{}, false
+func (x *Index) At(key []byte, pos uint64) (Version, bool, error) {
+	// Memory first: what a Seal takes out of it after this look is in segments by
+	// then. And what is in memory is newer than what segments have.
+	if v, ok := x.memory.at(key, pos); ok {
+		return v, true, nil
 	}
-	return e.at(pos)
+	s, err := x.acquire()
+	if err != nil {
+		return Version{}, false, err
+	}
+	defer s.release()
+	return s.at(key, pos)
 }
 
-// Number returns version n of key (from 1).
-func (t *Table) Number(key []byte, n uint64) (Version, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok || n == 0 || n > uint64(len(e.versions)) {
-		return Version{}, false
+// at is At without the memory.
+func (s *set) at(key []byte, pos uint64) (Version, bool, error) {
+	if len(s.segs) == 0 {
+		return Version{}, false, nil
 	}
-	return e.versions[n-1], true
+	h := segment.HashOf(key)
+	for i := len(s.segs) - 1; i >= 0; i-- {
+		g := s.segs[i]
+		if g.from > pos {
+			continue
+		}
+		may, err := g.keys.May(h)
+		if err != nil {
+			return Version{}, false, err
+		}
+		if !may {
+			continue
+		}
+		row, ok, err := g.keys.Floor(key, pos)
+		if err != nil {
+			return Version{}, false, err
+		}
+		if ok {
+			v, err := g.keys.version(row)
+			return v, err == nil, err
+		}
+	}
+	return Version{}, false, nil
 }
 
-// Item is a key and its version at the position that was asked for.
-type Item struct {
-	Key     []byte // the table's own; not to be changed
-	Version Version
+// version reads a row of keys.
+func (f *file) version(row segment.Row) (Version, error) {
+	v, err := parseVersion(row.Seq, row.Value)
+	if err != nil {
+		return v, f.oddRow(row, err)
+	}
+	return v, nil
 }
 
-// batch is how many keys a scan reads under one hold of the lock: a long scan
-// must not keep the writer waiting.
-const batch = 256
+// oddRow is the damage of a row that is not what its table has. The page is as it
+// was written, so it has no better place than the file.
+func (f *file) oddRow(row segment.Row, err error) error {
+	return &DamageError{File: f.Name(), Want: err.Error(), Got: fmt.Sprintf("key %x, seq %d, value %x", row.Key, row.Seq, row.Value)}
+}
 
-// Scan calls fn for the keys of [from, to) that have a version at or before
-// pos, with that version, in byte order or, if reverse, against it. A nil to
-// means no upper end. It stops when fn returns false. fn runs without the
-// table's lock and may call the table.
-func (t *Table) Scan(from, to []byte, pos uint64, reverse bool, fn func(Item) bool) {
-	if to != nil && bytes.Compare(from, to) >= 0 {
-		return
+// Number returns version n of key, from 1, among those at or below pos. It goes
+// from the newest one along prev and skip, as a proof does, so it takes a number
+// of steps that grows with the logarithm of the number of versions.
+func (x *Index) Number(key []byte, n, pos uint64) (Version, bool, error) {
+	v, ok, err := x.At(key, pos)
+	if !ok || err != nil || n == 0 || n > v.N {
+		return Version{}, false, err
 	}
-	items := make([]Item, 0, batch)
-	lower, upper := from, to
-	for {
-		items = items[:0]
-		var last []byte // the last key seen, with or without a version at pos
-		seen := 0
-		visit := func(e *entry) bool {
-			seen++
-			last = e.key
-			if v, ok := e.at(pos); ok {
-				items = append(items, Item{Key: e.key, Version: v})
+	for v.N > n {
+		want, seq := v.N-1, v.Prev
+		if j := record.J(v.N); j >= n {
+			want, seq = j, v.Skip
+		}
+		older, ok, err := x.At(key, seq)
+		if err != nil {
+			return Version{}, false, err
+		}
+		if !ok || older.Seq != seq || older.N != want {
+			return Version{}, false, fmt.Errorf("index: key %q: version %d at seq %d says version %d is at seq %d, where it is not", key, v.N, v.Seq, want, seq)
+		}
+		v = older
+	}
+	return v, true, nil
+}
+
+// historyBatch is how many versions of a key are read at a time.
+const historyBatch = 64
+
+// History yields the versions of key at or before pos, the newest first. An error
+// is the last that it yields.
+func (x *Index) History(key []byte, pos uint64) iter.Seq2[Version, error] {
+	return func(yield func(Version, error) bool) {
+		for {
+			list, err := x.history(key, pos)
+			for _, v := range list {
+				if !yield(v, nil) {
+					return
+				}
+				pos = v.Seq - 1 // a version is never at seq 0
 			}
-			return seen < batch
-		}
-		t.mu.RLock()
-		if reverse {
-			t.descend(lower, upper, visit)
-		} else {
-			t.ascend(lower, upper, visit)
-		}
-		t.mu.RUnlock()
-		for _, it := range items {
-			if !fn(it) {
+			if err != nil {
+				yield(Version{}, err)
+				return
+			}
+			if len(list) == 0 {
 				return
 			}
 		}
-		if seen < batch {
-			return
-		}
-		if reverse {
-			upper = last
-		} else {
-			lower = append(bytes.Clone(last), 0) // the least key after last
-		}
 	}
 }
 
-func (t *Table) ascend(from, to []byte, visit func(*entry) bool) {
-	if to == nil {
-		t.tree.AscendGreaterOrEqual(&entry{key: from}, visit)
-		return
+// history returns the newest versions of key at or before pos, some of them.
+func (x *Index) history(key []byte, pos uint64) ([]Version, error) {
+	if list := x.memory.history(key, pos, historyBatch); len(list) > 0 {
+		return list, nil
 	}
-	t.tree.AscendRange(&entry{key: from}, &entry{key: to}, visit)
-}
-
-func (t *Table) descend(from, to []byte, visit func(*entry) bool) {
-	within := func(e *entry) bool {
-		if bytes.Compare(e.key, from) < 0 {
-			return false
+	s, err := x.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer s.release()
+	var list []Version
+	h := segment.HashOf(key)
+	s.newest(pos, func(g *seg) bool {
+		var may bool
+		if may, err = g.keys.May(h); !may {
+			return err == nil
 		}
-		return visit(e)
-	}
-	if to == nil {
-		t.tree.Descend(within)
-		return
-	}
-	t.tree.DescendLessOrEqual(&entry{key: to}, func(e *entry) bool {
-		if bytes.Equal(e.key, to) {
-			return true // to is excluded
+		it := g.keys.Iter()
+		for ok := it.Seek(key, pos); ok && string(it.Row().Key) == string(key) && len(list) < historyBatch; ok = it.Next() {
+			var v Version
+			if v, err = g.keys.version(it.Row()); err != nil {
+				return false
+			}
+			list = append(list, v)
 		}
-		return within(e)
+		err = it.Err()
+		return err == nil && len(list) < historyBatch
 	})
+	return list, err
 }
 
-// Changed returns the seq of the newest version at or before pos of any key in
-// [from, to), and 0 if there is none.
-func (t *Table) Changed(from, to []byte, pos uint64) uint64 {
+// Changed returns the seq of the newest version in (since, pos] of any key in
+// [from, to), and 0 if there is none. A nil to means no upper end. Segments that
+// end at or before since are not read.
+func (x *Index) Changed(from, to []byte, since, pos uint64) (uint64, error) {
+	if to != nil && string(from) >= string(to) || since >= pos {
+		return 0, nil
+	}
 	newest := uint64(0)
-	t.Scan(from, to, pos, false, func(it Item) bool {
-		newest = max(newest, it.Version.Seq)
-		return true
+	for lower := from; lower != nil; {
+		items, last := x.memory.scan(lower, to, pos, false)
+		for _, it := range items {
+			newest = max(newest, it.Version.Seq)
+		}
+		lower = nil
+		if last != nil {
+			lower = after(last)
+		}
+	}
+	if newest <= since {
+		newest = 0
+	}
+	s, err := x.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer s.release()
+	s.newest(pos, func(g *seg) bool {
+		if g.to <= max(since, newest)+1 {
+			return false // so are the others
+		}
+		src := source{it: g.keys.Iter(), from: from, to: to, pos: pos}
+		for ok := src.seek(from); ok; ok = src.next() {
+			if seq := src.row.Seq; seq > since {
+				newest = max(newest, seq)
+			}
+		}
+		err = src.it.Err()
+		return err == nil
 	})
-	return newest
+	return newest, err
 }
 
-// Stats counts what the table holds: keys ever written, keys now live, versions.
-func (t *Table) Stats() (keys, live, versions int) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.tree.Len(), t.live, t.all
-}
+// newestSeq is behind every record.
+const newestSeq = math.MaxUint64

@@ -1,0 +1,241 @@
+package graven
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"maps"
+	"reflect"
+	"slices"
+
+	"graven/internal/fsx"
+	"graven/internal/index"
+	"graven/internal/statestore"
+	"graven/record"
+)
+
+// checkPages reads index segments and state pages, if there are any, and holds them
+// against what the replay of the log has given: v is the vault that was replayed, up
+// to size.
+func (c *checker) checkPages(v *Vault, size uint64) {
+	x, pages := c.derivedRooms()
+	if x == nil {
+		return
+	}
+	if c.live == nil {
+		defer x.Close()
+		defer pages.Close()
+	}
+	found := func(err error) error {
+		var d *index.DamageError
+		if errors.As(err, &d) {
+			c.findDerived(d.File, d.Offset, "wanted %s, got %s", d.Want, d.Got)
+		} else {
+			c.findDerived("index", -1, "%v", err)
+		}
+		return nil
+	}
+	whole := len(c.report.Findings)
+	if err := x.Check(c.ctx, found); err != nil && c.ctx.Err() == nil {
+		c.findDerived("index", -1, "%v", err)
+	}
+	if to, _ := x.Border(); whole == len(c.report.Findings) && to <= size {
+		c.compareIndex(v.index, x, to)
+	}
+	for _, err := range pages.Check(c.ctx) {
+		var d *statestore.DamageError
+		if errors.As(err, &d) {
+			c.findDerived(d.File, int64(d.Offset), "wanted %s, got %s", d.Wanted, d.Got)
+		} else if c.ctx.Err() == nil {
+			c.findDerived("state", -1, "%v", err)
+		}
+	}
+	for _, s := range pages.Sets() {
+		for _, commit := range c.commits {
+			if commit.seq+1 == s.Position && commit.seq < c.broken && commit.state != s.Root {
+				c.findDerived(fmt.Sprintf("state/%08d.pages", s.Number), -1, "it holds state root %v for the first %d records, their last commit says %v", s.Root, s.Position, commit.state)
+			}
+		}
+	}
+}
+
+// findDerived reports damage of a file that can be made again.
+func (c *checker) findDerived(file string, offset int64, format string, args ...any) {
+	c.remakes = append(c.remakes, len(c.report.Findings))
+	c.find(file, offset, format, args...)
+}
+
+// remake makes index and state pages again if that is asked for, or if something is
+// wrong with them and with nothing else. It needs a vault that this check has opened.
+func (c *checker) remake(s *Store) error {
+	if c.live == nil || !c.opened || c.broken != noLimit || !c.opts.Rebuild && len(c.remakes) == 0 {
+		return nil
+	}
+	for i, f := range c.report.Findings {
+		if !f.Mended && !slices.Contains(c.remakes, i) {
+			return nil
+		}
+	}
+	changed, err := s.remake(c.ctx, c.report.Vault)
+	if err != nil {
+		return err
+	}
+	for _, i := range c.remakes {
+		c.report.Findings[i].Mended = true
+	}
+	c.report.Findings = append(c.report.Findings, changed...)
+	return nil
+}
+
+// derivedRooms are index and state pages: those of the open vault, or opened for this.
+func (c *checker) derivedRooms() (*index.Index, *statestore.Store) {
+	if c.live != nil {
+		return c.live.index, c.live.pages
+	}
+	x, notes, err := index.Open(c.dir.Sub("index"), c.genesis.Vault, index.Options{ShardBits: int(c.genesis.Shards)})
+	if err != nil {
+		c.find("index", -1, "%v", err)
+		return nil, nil
+	}
+	pages, more, err := statestore.Open(c.dir.Sub("state"), c.genesis.Vault, statestore.Options{})
+	if err != nil {
+		c.find("state", -1, "%v", err)
+		return nil, nil
+	}
+	for _, n := range append(notes, more...) {
+		c.note("%s", n)
+	}
+	runs := uint64(0)
+	for _, b := range x.Borders() {
+		if b.To <= c.limit {
+			runs = b.Runs
+		}
+	}
+	if err := x.Begin(runs); err != nil {
+		c.find("index", -1, "%v", err)
+	}
+	return x, pages
+}
+
+// compareIndex holds what the index says of the newest versions at a border against
+// what the log says.
+func (c *checker) compareIndex(log, x *index.Index, border uint64) {
+	if border == 0 {
+		return
+	}
+	next, stop := iter.Pull2(entriesOf(x, border-1))
+	defer stop()
+	for want, err := range entriesOf(log, border-1) {
+		if err != nil {
+			return // it has been found
+		}
+		got, err, more := next()
+		if err != nil {
+			c.findDerived("index/keys", -1, "%v", err)
+			return
+		}
+		if !more || !bytes.Equal(got.Key, want.Key) || !reflect.DeepEqual(got.Version, want.Version) {
+			c.findDerived("index/keys", -1, "of key %q it says seq %d, the log says seq %d of key %q", got.Key, got.Version.Seq, want.Version.Seq, want.Key)
+			return
+		}
+	}
+	if got, err, more := next(); more {
+		c.findDerived("index/keys", -1, "it has key %q, of which the log knows nothing (%v)", got.Key, err)
+	}
+}
+
+// entriesOf yields every key with its newest version at a position.
+func entriesOf(x *index.Index, pos uint64) iter.Seq2[index.Item, error] {
+	return func(yield func(index.Item, error) bool) {
+		more := true
+		err := x.Scan(nil, nil, pos, false, func(it index.Item) bool {
+			more = yield(it, nil)
+			return more
+		})
+		if err != nil && more {
+			yield(index.Item{}, err)
+		}
+	}
+}
+
+// remake lets go of index and state pages and opens the vault anew, which makes them
+// again from the log. It lists the index files that have become others: segments
+// follow from the log, byte by byte. Nobody else may use the vault.
+func (s *Store) remake(ctx context.Context, name string) (changed []Finding, err error) {
+	s.mu.Lock()
+	v := s.vaults[name]
+	delete(s.vaults, name)
+	s.mu.Unlock()
+	if err := v.close(); err != nil {
+		return nil, err
+	}
+	dir := s.vaultDir(name)
+	before, err := hashesBelow(dir, "index")
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(dir.DiscardAll("index"), dir.DiscardAll("state")); err != nil {
+		return nil, err
+	}
+	if _, err = s.Vault(ctx, name); err != nil {
+		return nil, err
+	}
+	after, err := hashesBelow(dir, "index")
+	for f := range before { // the others are missed
+		if _, ok := after[f]; !ok {
+			after[f] = record.ID{}
+		}
+	}
+	for _, f := range slices.Sorted(maps.Keys(after)) {
+		was, is := before[f], after[f]
+		switch {
+		case was == is:
+		case was == (record.ID{}):
+			changed = append(changed, Finding{File: f, Offset: -1, What: "it was missing", Mended: true})
+		case is == (record.ID{}):
+			changed = append(changed, Finding{File: f, Offset: -1, What: "it was there, and does not follow from the log", Mended: true})
+		default:
+			changed = append(changed, Finding{File: f, Offset: -1, What: fmt.Sprintf("its SHA-256 was %v, the log gives %v", was, is), Mended: true})
+		}
+	}
+	return changed, err
+}
+
+// hashesBelow are the SHA-256 of the files below a folder, which need not exist.
+func hashesBelow(dir fsx.Dir, folder string) (map[string]record.ID, error) {
+	ids := map[string]record.ID{}
+	entries, err := dir.ReadDir(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		name := folder + "/" + e.Name
+		if e.Dir {
+			below, err := hashesBelow(dir, name)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(ids, below)
+			continue
+		}
+		f, err := dir.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		size, err := f.Size()
+		h := sha256.New()
+		if err == nil {
+			_, err = io.Copy(h, io.NewSectionReader(f, 0, size))
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		ids[name] = record.ID(h.Sum(nil))
+	}
+	return ids, nil
+}

@@ -1,0 +1,202 @@
+package graven
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"graven/internal/fsx"
+)
+
+// derivedStory makes a vault with segments of two levels and sets of state pages.
+func derivedStory(t testing.TB, mem *fsx.Mem) {
+	t.Helper()
+	s := newScript(t, mem, small)
+	for i := range 80 {
+		s.group(put(fmt.Sprintf("k%02d", i%23), fmt.Sprintf("value %d", i)), put(fmt.Sprintf("only%d", i), "once"))
+		if i%4 == 3 {
+			if err := s.vault.settle(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.group(s.stage("big", strings.Repeat("0123456789", 25)), wide("w", 6))
+	s.close()
+}
+
+// filesBelow lists the files of a disk below a folder.
+func filesBelow(t testing.TB, d fsx.Disk, folder string) (files []string) {
+	t.Helper()
+	entries, err := d.ReadDir(folder)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if name := path.Join(folder, e.Name); e.Dir {
+			files = append(files, filesBelow(t, d, name)...)
+		} else {
+			files = append(files, name)
+		}
+	}
+	return files
+}
+
+// contentOf is every file of a vault.
+func contentOf(t testing.TB, d fsx.Disk) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, f := range filesBelow(t, d, "vaults/main") {
+		all[f] = string(readAll(d, f))
+	}
+	if len(all) == 0 {
+		t.Fatal("no files")
+	}
+	return all
+}
+
+// saysOf is all that a vault says of its keys; each is proven.
+func saysOf(t testing.TB, v *Vault) (all []string) {
+	t.Helper()
+	w := v.View()
+	all = append(all, w.Head().Root.String(), w.state.Root().String())
+	for e, err := range w.List(Query{Deleted: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprintf("%q %d %d %v", e.Key, e.Seq, e.N, e.Value))
+		for old, err := range w.History(e.Key) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, err := w.Value(old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, fmt.Sprint(old.Seq, old.N, value.Size()))
+		}
+		if _, err := w.ProveKey(e.Key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+func openMain(t testing.TB, d fsx.Disk, o Options) (*Store, *Vault) {
+	t.Helper()
+	store, err := Open(context.Background(), scriptHost(d, 9), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := store.Vault(context.Background(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store, v
+}
+
+func rebuild(t testing.TB, d fsx.Disk) *Report {
+	t.Helper()
+	store, err := Open(context.Background(), scriptHost(d, 9), scriptOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	report, err := store.Check(context.Background(), "main", CheckOptions{Rebuild: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// TestOpenFromABorder opens a vault with segments and pages, and shows that it reads
+// the tail of the log only and says the same as one that read everything.
+func TestOpenFromABorder(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	index, pages := filesBelow(t, mem, "vaults/main/index"), filesBelow(t, mem, "vaults/main/state")
+	if !slices.ContainsFunc(index, func(f string) bool { return strings.Contains(f, "keys/1-") }) || len(pages) == 0 {
+		t.Fatalf("the story makes no segment of level 1, or no pages: %v %v", index, pages)
+	}
+	for _, o := range []Options{{ReadOnly: true}, scriptOptions()} {
+		store, v := openMain(t, mem.Clone(), o)
+		if v.entry.size == 0 || v.View().Size()-v.entry.size > 40 {
+			t.Errorf("read-only %v: it began at %d of %d records", o.ReadOnly, v.entry.size, v.View().Size())
+		}
+		if len(v.found) > 0 || len(v.recovered) > 0 {
+			t.Errorf("read-only %v: the open says %v %v", o.ReadOnly, v.found, v.recovered)
+		}
+		got := saysOf(t, v)
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		bare := mem.Clone()
+		for _, f := range slices.Concat(index, pages) {
+			if err := bare.Remove(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store, v = openMain(t, bare, o)
+		if want := saysOf(t, v); !slices.Equal(got, want) {
+			t.Errorf("read-only %v: from a border it says\n%v\nfrom the log\n%v", o.ReadOnly, got, want)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDerivedFilesLost removes each derived file, each folder of them, and all
+// together: the vault opens, and a rebuild gives the same bytes, of the state the same
+// root.
+func TestDerivedFilesLost(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	whole := contentOf(t, mem)
+	_, v := openMain(t, mem.Clone(), Options{ReadOnly: true})
+	want := saysOf(t, v)
+	var lost [][]string
+	folders := map[string][]string{}
+	for _, root := range []string{"index", "state", "tile", "checkpoint", "meta/keys/pub", "log/current"} {
+		files := filesBelow(t, mem, "vaults/main/"+root)
+		if len(files) == 0 { // it is a file
+			files = []string{"vaults/main/" + root}
+		}
+		for _, f := range files {
+			lost = append(lost, []string{f})
+			folders[path.Dir(f)] = append(folders[path.Dir(f)], f)
+			folders["all"] = append(folders["all"], f)
+		}
+	}
+	for _, files := range folders {
+		lost = append(lost, files)
+	}
+	for _, files := range lost {
+		disk := mem.Clone()
+		for _, f := range files {
+			if err := disk.Remove(f); err != nil {
+				t.Fatal(f, err)
+			}
+		}
+		store, v := openMain(t, disk, scriptOptions())
+		if got := saysOf(t, v); !slices.Equal(got, want) {
+			t.Errorf("without %v it says\n%v\nwanted\n%v", files, got, want)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if report := rebuild(t, disk); report.Damaged() {
+			t.Errorf("without %v: %v", files, report.Findings)
+		}
+		now := contentOf(t, disk)
+		for f, bytes := range whole {
+			local := strings.Contains(f, "/state/") || strings.Contains(f, "/wal/") || strings.Contains(f, "/host/")
+			if again := now[f]; again != bytes && !local {
+				t.Errorf("without %v: %s has %d bytes, before %d", files, f, len(again), len(bytes))
+			}
+		}
+	}
+	t.Logf("%d ways to lose derived files", len(lost))
+}

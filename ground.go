@@ -1,0 +1,94 @@
+package graven
+
+import (
+	"slices"
+	"sort"
+	"sync"
+
+	"graven/state"
+)
+
+// The committer's state is a tree in memory whose lower parts may lie in pages.
+// What it makes stays in memory until a set of pages is written; then the same
+// state stands on that set, and the puts that came meanwhile are made once more
+// on that ground (docs/decisions/0014).
+
+// puts are the leaves that were put into the state, for as long as they may have
+// to be put again.
+type puts struct {
+	mu     sync.Mutex
+	leaves []state.Leaf // by rising Seq
+}
+
+func (p *puts) add(l state.Leaf) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaves = append(p.leaves, l)
+}
+
+// cut takes back those of records from a seq on.
+func (p *puts) cut(seq uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaves = p.leaves[:p.before(seq)]
+}
+
+// forget lets go of those of records before a seq.
+func (p *puts) forget(seq uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaves = slices.Clone(p.leaves[p.before(seq):]) // cloned, so that the others leave memory
+}
+
+// of returns those of the records [from, to). The caller owns the slice.
+func (p *puts) of(from, to uint64) []state.Leaf {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.leaves[p.before(from):p.before(to)])
+}
+
+// count is how many there are.
+func (p *puts) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.leaves)
+}
+
+// before counts those of records before a seq. Callers hold mu.
+func (p *puts) before(seq uint64) int {
+	return sort.Search(len(p.leaves), func(i int) bool { return p.leaves[i].Seq >= seq })
+}
+
+// ground is a state that stands on pages, on its way to the committer: it holds
+// the puts of all records before next.
+type ground struct {
+	edit *state.Edit
+	next uint64
+}
+
+// put makes the puts of the records up to a size.
+func (g *ground) put(p *puts, size uint64) error {
+	for _, l := range p.of(g.next, size) {
+		if err := g.edit.Put(l); err != nil {
+			return err
+		}
+	}
+	g.next = size
+	return nil
+}
+
+// changeGround moves the committer to the newest ground, if the keeper has left
+// one. The committer calls it between two groups.
+func (v *Vault) changeGround() {
+	g := v.ground.Swap(nil)
+	if g == nil {
+		return
+	}
+	err := g.put(&v.puts, v.tip.next)
+	if m := g.edit.Map(); err == nil && m.Root() == v.tip.state.Root() {
+		v.tip.state = m
+		return
+	}
+	// The old ground holds; the pages are looked at when they are read.
+	v.opts.Logger.Error("state pages were not taken: they give another root", "vault", v.name, "err", err)
+}

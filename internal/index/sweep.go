@@ -1,0 +1,175 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"graven/internal/segment"
+)
+
+// Sweep removes what a writer does not need: files of segments that are not in
+// play, ids that have left the window, and what a crash left of files in the
+// making. Only a writer may call it, when it is sure of what Begin put in play.
+func (x *Index) Sweep() error {
+	x.sealing.Lock()
+	defer x.sealing.Unlock()
+	x.merging.Lock()
+	defer x.merging.Unlock()
+	x.mu.Lock()
+	if x.set.Load().closed {
+		x.mu.Unlock()
+		return ErrClosed
+	}
+	x.dropIDs()
+	x.forget()
+	segs := x.set.Load().segs
+	x.mu.Unlock()
+
+	inPlay := map[address]*seg{}
+	for _, s := range segs {
+		inPlay[s.address] = s
+	}
+	var names []string
+	if err := x.list(func(table string, a address) error {
+		if s := inPlay[a]; s == nil || *s.file(table) == nil {
+			names = append(names, fileName(table, a))
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		if err := x.settle(segs); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := x.discard(name); err != nil {
+			return fmt.Errorf("discarding %s: %w", x.path(name), err)
+		}
+	}
+	for _, table := range x.tables() {
+		if err := x.dir.Sweep(table); err != nil {
+			return fmt.Errorf("sweeping %s: %w", x.path(table), err)
+		}
+	}
+	return nil
+}
+
+// settle makes the segments durable that took the place of others: after a crash
+// of the process their names may not be so yet, and what they replace is about to go.
+func (x *Index) settle(segs []*seg) error {
+	for _, s := range segs {
+		if s.level == 0 {
+			continue
+		}
+		for _, table := range x.tables() {
+			if *s.file(table) == nil {
+				continue
+			}
+			if err := x.dir.Sync(fileName(table, s.address)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropIDs replaces the segments in play whose ids do not count any more. The
+// caller holds mu.
+func (x *Index) dropIDs() {
+	segs := x.set.Load().segs
+	list := make([]*seg, len(segs))
+	for i, s := range segs {
+		list[i] = s
+		if s.ids != nil && !idsNeeded(segs, i) {
+			list[i] = s.withoutIDs()
+		}
+	}
+	x.install(list)
+	for i, s := range list {
+		if s != segs[i] {
+			x.found[s.address].release()
+			x.found[s.address] = s
+		}
+	}
+}
+
+// Check reads every page of every segment in play and holds it against its
+// checksum, and rows against their order, their numbers, what a table may hold,
+// and the filter. Findings match [ErrDamaged]. The error is the disk's, ctx's, or
+// one that fn returned: that ends the check.
+func (x *Index) Check(ctx context.Context, fn func(error) error) error {
+	s, err := x.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	for _, g := range s.segs {
+		for _, table := range x.tables() {
+			f := *g.file(table)
+			if f == nil {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			damaged := false
+			if err := f.Reader.Check(func(err error) error { damaged = true; return fn(err) }); err != nil {
+				return err
+			}
+			if damaged {
+				continue
+			}
+			if err := f.checkRows(ctx, table, fn); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkRows reads all rows of a file that is whole as what they are in its table.
+func (f *file) checkRows(ctx context.Context, table string, fn func(error) error) error {
+	for row, err := range until(ctx, segment.Merge([]*segment.Reader{f.Reader}))() {
+		if err != nil {
+			return err
+		}
+		if err := parseRow(table, row); err != nil {
+			if err := fn(f.oddRow(row, err)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parseRow returns what a row of a table should be, if it is not.
+func parseRow(table string, row segment.Row) error {
+	var err error
+	switch {
+	case table == tableKeys:
+		_, err = parseVersion(row.Seq, row.Value)
+	case table == tableIDs:
+		err = new(IDRow).parse(row)
+	case table == tableLog:
+		err = parseLogRow(row)
+	default:
+		_, err = parsePlace(row)
+	}
+	return err
+}
+
+// Discard removes a file in which damage was found, by the name in the
+// [*DamageError], so that the next open calls its segment missing and makes it
+// again. Readers that have it open keep it.
+func (x *Index) Discard(name string) error {
+	table, base, ok := strings.Cut(strings.TrimPrefix(name, x.path("")+"/"), "/")
+	a, isFile := parseFileName(base)
+	if !ok || !isFile || !slices.Contains(x.tables(), table) {
+		return fmt.Errorf("index: %s is not a file of a segment", name)
+	}
+	return x.discard(fileName(table, a))
+}

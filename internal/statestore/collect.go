@@ -1,0 +1,99 @@
+package statestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+)
+
+// keepSets is how many of the newest sets are kept.
+const keepSets = 2
+
+// Keep names the positions whose sets are kept besides the newest two, until
+// Keep is called again. Those that have no set are passed over. After Open it
+// comes before the first Write and Collect, or their sets are gone.
+func (s *Store) Keep(positions ...uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep = slices.Clone(positions)
+}
+
+// Collect drops the sets that are not kept and removes the files that neither a
+// kept set nor a map in memory stands on, damaged and foreign ones of such names
+// too, and what a crash left of a file in the making. The error is the disk's;
+// what was not removed is met again next time.
+func (s *Store) Collect() error {
+	needed, next := s.drop()
+	entries, err := s.dir.ReadDir(".")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = s.dir.Sweep(".")
+	}
+	for _, e := range entries {
+		if number, ok := parseName(e.Name); ok && number < next && !needed[number] {
+			err = errors.Join(err, s.dir.Discard(e.Name))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("removing state pages: %w", err)
+	}
+	return nil
+}
+
+// drop drops sets and says which files are still needed. Files with the number
+// next or more are none of our business.
+func (s *Store) drop() (needed map[uint32]bool, next uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	newest := len(s.sets) - keepSets
+	latest := map[uint64]*set{} // of each position the newest set
+	for _, have := range s.sets {
+		latest[have.Position] = have
+	}
+	i := -1
+	s.sets = slices.DeleteFunc(s.sets, func(have *set) bool {
+		i++
+		return i < newest && !(slices.Contains(s.keep, have.Position) && latest[have.Position] == have)
+	})
+	needed = map[uint32]bool{}
+	for _, have := range s.sets {
+		for _, f := range have.files {
+			needed[f.number] = true
+		}
+	}
+	s.files = slices.DeleteFunc(s.files, func(f *file) bool {
+		if f.pins > 0 {
+			needed[f.number] = true
+		}
+		return !needed[f.number]
+	})
+	for i := len(s.handles) - 1; i >= 0; i-- {
+		if f := s.handles[i]; f.users == 0 && !needed[f.number] {
+			s.closeHandle(i)
+		}
+	}
+	return needed, s.next
+}
+
+// Reset forgets all sets and what [Store.Keep] named, and removes all files but
+// those that maps in memory stand on: the state is to be built again.
+func (s *Store) Reset() error {
+	s.mu.Lock()
+	s.sets, s.keep = nil, nil
+	s.mu.Unlock()
+	return s.Collect()
+}
+
+// Close gives back the handles. Maps that are still in use open them again.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.handles) - 1; i >= 0; i-- {
+		if s.handles[i].users == 0 {
+			s.closeHandle(i)
+		}
+	}
+}

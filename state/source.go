@@ -1,0 +1,104 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrPage says that a page is not what the tree above it says of it, or no
+// page at all. The error names the page, what was wanted and what was found.
+var ErrPage = errors.New("state: bad page")
+
+// MaxPage is more than the longest page has, in bytes.
+const MaxPage = 1 << 16
+
+// Ref says where a page lies.
+type Ref struct {
+	File uint32 // number of its file
+	Len  uint32 // its length in bytes, 1 to MaxPage
+	Off  uint64 // of its first byte in the file
+}
+
+// String returns the reference for people.
+func (r Ref) String() string {
+	return fmt.Sprintf("page of %d bytes at offset %d of file %d", r.Len, r.Off, r.File)
+}
+
+// Source reads pages. It is declared here, by its consumer. A Source can be
+// compared with ==, and is safe for concurrent use.
+type Source interface {
+	// ReadPage returns the bytes that [PageWriter.WritePage] was given, verified
+	// against a checksum. The caller does not change them.
+	ReadPage(Ref) ([]byte, error)
+}
+
+// Place is where the root page of a subtree lies, and what all its pages are
+// together.
+type Place struct {
+	Ref
+	Oldest uint32 // the least number of a file that a page of the subtree lies in
+	Bytes  uint64 // of all pages of the subtree
+}
+
+// stub is a node that lies on a page. What its hash, live count and height are
+// is known to its parent, as of every node.
+// Invariant: Ref.File is the greatest number of a file in the subtree, since a
+// page is written after those below it.
+type stub struct{ Place }
+
+func (*stub) isNode() {}
+
+// pages is what the stubs of a Map are read through.
+type pages struct {
+	src   Source
+	cache *Cache
+}
+
+// load returns the page of c, whose node s is, by way of the cache.
+func (p *pages) load(c *child, s *stub) (*page, error) {
+	got := p.cache.get(s.Ref)
+	if got == nil {
+		var err error
+		if got, err = p.read(s.Ref); err != nil {
+			return nil, err
+		}
+		p.cache.put(s.Ref, got)
+	}
+	return got, got.fits(c, s)
+}
+
+// peek is load without a trace in the cache, for who passes by once.
+func (p *pages) peek(c *child, s *stub) (*page, error) {
+	got := p.cache.get(s.Ref)
+	if got == nil {
+		var err error
+		if got, err = p.read(s.Ref); err != nil {
+			return nil, err
+		}
+	}
+	return got, got.fits(c, s)
+}
+
+// read reads and parses a page.
+func (p *pages) read(ref Ref) (*page, error) {
+	data, err := p.src.ReadPage(ref)
+	if err != nil {
+		return nil, fmt.Errorf("state: %v: %w", ref, err)
+	}
+	got, err := parsePage(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v: %w", ErrPage, ref, err)
+	}
+	return got, nil
+}
+
+// fits refuses a page whose root node is not the one that its parent knows. Its
+// hash is not computed: the Source has verified a checksum, and
+// [Map.VerifyPages] computes all.
+func (p *page) fits(c *child, s *stub) error {
+	if p.top.meta != c.meta {
+		return fmt.Errorf("%w: %v: height %d and %d live keys, wanted %d and %d",
+			ErrPage, s.Ref, p.top.height(), p.top.live(), c.height(), c.live())
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package state
+
+import (
+	"fmt"
+
+	"graven/merkle"
+)
+
+// PageWriter takes pages, one after another. It is declared here, by its
+// consumer.
+type PageWriter interface {
+	// WritePage writes a page and says where it lies: in a file whose number is
+	// greater than those of all files so far. It keeps no reference to payload.
+	WritePage(payload []byte) (Ref, error)
+}
+
+// Root is a [Map] that stands on written pages: what a file says of it.
+type Root struct {
+	Spaces []SpacePlace // those that have keys, in order
+	Keys   uint64       // as Map.Len
+	Root   merkle.Hash  // as Map.Root
+}
+
+// SpacePlace is the tree of one space, and where its root page lies.
+type SpacePlace struct {
+	SpaceLine
+	Place
+}
+
+// Bytes returns the bytes of all pages.
+func (r Root) Bytes() uint64 {
+	var n uint64
+	for i := range r.Spaces {
+		n += r.Spaces[i].Bytes
+	}
+	return n
+}
+
+// Oldest returns the least number of a file in which a page lies; false if
+// there is no page.
+func (r Root) Oldest() (uint32, bool) {
+	oldest := uint32(NoFile)
+	for i := range r.Spaces {
+		oldest = min(oldest, r.Spaces[i].Oldest)
+	}
+	return oldest, len(r.Spaces) > 0
+}
+
+// Open returns the map that stands on written pages, in constant time: nothing
+// is read. A nil cache gives it one of its own. The error wraps [ErrPage] if the
+// lines are impossible or do not give the state root.
+func Open(root Root, src Source, cache *Cache) (Map, error) {
+	if cache == nil {
+		cache = NewCache(0)
+	}
+	v := &version{size: root.Keys, root: root.Root, pages: &pages{src, cache}}
+	lines := make([]SpaceLine, len(root.Spaces))
+	for i, s := range root.Spaces {
+		lines[i] = s.SpaceLine
+		if s.Live > maxLive || s.Len == 0 || s.Len > MaxPage || s.Oldest > s.File || s.File == NoFile || s.Bytes < uint64(s.Len) {
+			return Map{}, fmt.Errorf("%w: space %02x: %d live keys on a %v, %d bytes from file %d on", ErrPage, s.Space, s.Live, s.Ref, s.Bytes, s.Oldest)
+		}
+		tree := child{node: &stub{s.Place}, hash: s.Hash, meta: s.Live<<8 | uint64(s.Height)}
+		v.roots = append(v.roots, spaceRoot{s.Space, tree})
+	}
+	if err := checkSpaces(lines, -1); err != nil {
+		return Map{}, fmt.Errorf("%w: %w", ErrPage, err)
+	}
+	if got := StateRoot(lines); got != root.Root {
+		return Map{}, fmt.Errorf("%w: the spaces give state root %s, wanted %s", ErrPage, got, root.Root)
+	}
+	return Map{v}, nil
+}
+
+// Source returns what the map's pages are read from; nil if it was never opened
+// on any. A map has the Source of the one that it was made from.
+func (m Map) Source() Source {
+	if p := m.pages(); p != nil {
+		return p.src
+	}
+	return nil
+}
+
+// Weight estimates, rather too high, the bytes of memory that the map holds and
+// a map opened on pages would not: nodes made and pages drawn in.
+func (m Map) Weight() int64 {
+	if m.v == nil {
+		return 0
+	}
+	return m.v.weight
+}
+
+// NoFile is greater than the number of any file.
+const NoFile = 1<<32 - 1
+
+// Write writes all pages of the map that do not lie in a file, and those that lie in
+// a file with a number less than below, or not less than from (0 and [NoFile]:
+// none). Of the others it reads only those above them. What it returns is for
+// [Open].
+//
+// It may run beside readers and Edits of the map. After an error, that of w or
+// of the Source, what was written is worth nothing.
+func (m Map) Write(w PageWriter, below, from uint32) (Root, error) {
+	root := Root{Keys: m.Len(), Root: m.Root()}
+	mw := mapWriter{pages: m.pages(), to: w, below: below, from: from}
+	lines := m.Spaces()
+	for i := range lines {
+		place, err := mw.page(&m.v.roots[i].tree)
+		if err != nil {
+			return Root{}, err
+		}
+		root.Spaces = append(root.Spaces, SpacePlace{lines[i], place})
+	}
+	return root, nil
+}
+
+// mapWriter is one run of Write.
+type mapWriter struct {
+	pages       *pages // nil: the map has no stubs
+	to          PageWriter
+	below, from uint32
+	spare       []*pageText // to be used again
+}
+
+// page writes the page of which c is the root, after those below it, and says
+// where it lies. A subtree that may stay where it is is not looked at; in any
+// other, at least its root page is written: it lies in the newest file of the
+// subtree, and says where what is below it lies.
+func (w *mapWriter) page(c *child) (Place, error) {
+	if s, ok := c.node.(*stub); ok && s.Oldest >= w.below && s.File < w.from {
+		return s.Place, nil
+	}
+	t := new(pageText)
+	if n := len(w.spare); n > 0 {
+		t, w.spare = w.spare[n-1], w.spare[:n-1]
+	}
+	defer func() { w.spare = append(w.spare, t) }()
+	t.begin(c.height())
+	if err := w.part(t, c); err != nil {
+		return Place{}, err
+	}
+	text := t.finish()
+	ref, err := w.to.WritePage(text)
+	if err != nil {
+		return Place{}, err
+	}
+	return Place{ref, min(ref.File, t.oldest), t.bytes + uint64(ref.Len)}, nil
+}
+
+// part adds the node of c to the page t. A page may have come to lie in the
+// middle of the band: then its nodes become part of this one.
+func (w *mapWriter) part(t *pageText, c *child) error {
+	switch n := c.node.(type) {
+	case *leaf:
+		t.leaf(n)
+	case *pair:
+		t.leaf(&n.a)
+		t.leaf(&n.b)
+	case *inner:
+		t.lean(n.left.height(), n.right.height())
+		if err := w.child(t, &n.left); err != nil {
+			return err
+		}
+		if t.floor > 0 {
+			t.word(n.route.appendTo(nil))
+		}
+		return w.child(t, &n.right)
+	case *stub:
+		p, err := w.pages.peek(c, n)
+		if err != nil {
+			return err
+		}
+		return w.part(t, &p.top)
+	}
+	return nil
+}
+
+// child adds a child to the page t: its hash, and either its node or where that lies.
+func (w *mapWriter) child(t *pageText, c *child) error {
+	t.parts = append(t.parts, c.hash[:]...)
+	if c.height() >= t.floor {
+		return w.part(t, c)
+	}
+	p, err := w.page(c)
+	if err == nil {
+		t.below(c.live(), p)
+	}
+	return err
+}
