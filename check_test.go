@@ -34,7 +34,7 @@ func TestCheckAudits(t *testing.T) {
 			r.ops[0].If = cond
 			result := make(chan error, 1)
 			s.vault.dispatch(g, result)
-			s.vault.settled(g, nil, <-result)
+			s.vault.persisted(g, nil, <-result)
 			if d := <-r.done; d.err != nil {
 				t.Fatal(d.err)
 			}

@@ -122,7 +122,7 @@ func (v *Vault) commitLoop() {
 			}
 			v.take(filling, r)
 		case err := <-result:
-			v.settled(syncing, filling, err)
+			v.persisted(syncing, filling, err)
 			if err != nil {
 				filling = nil
 			}
@@ -187,10 +187,10 @@ func (v *Vault) dispatch(g *group, result chan<- error) bool {
 	return true
 }
 
-// settled handles the end of a persist: on success the group is durable and
+// persisted handles the end of a persist: on success the group is durable and
 // answered already; if it was refused before its first byte, it and what was
 // built on it are taken back.
-func (v *Vault) settled(g, next *group, err error) {
+func (v *Vault) persisted(g, next *group, err error) {
 	if err == nil {
 		v.forgetPending(g)
 		return

@@ -161,7 +161,7 @@ func TestDiscardNeverTakesFromATransaction(t *testing.T) {
 	s.vault.take(g, r)
 	result := make(chan error, 1)
 	s.vault.dispatch(g, result)
-	s.vault.settled(g, nil, <-result)
+	s.vault.persisted(g, nil, <-result)
 	if d := <-r.done; d.err != nil {
 		t.Fatal(d.err)
 	}
@@ -251,7 +251,7 @@ func TestRefusalWaitsForWhatItSaw(t *testing.T) {
 	c := ask(conflicting)
 	v.take(second, b)
 	v.take(second, c)
-	v.settled(first, second, <-result)
+	v.persisted(first, second, <-result)
 	for _, r := range []*request{a, b, c} {
 		if d := <-r.done; !errors.Is(d.err, ErrFull) {
 			t.Errorf("answered %v, wanted that the disk is full", d.err)

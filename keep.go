@@ -8,30 +8,30 @@ import (
 	"graven/record"
 )
 
-// keep does what follows behind settle, at its leisure: it makes the segments of
-// runs that have ended, merges segments, and writes pages of the state. All of it is
-// derived: whatever fails or is cut off is done again, at the latest by the next
-// open. Only what is synced is covered.
+// keep does what follows behind settle, at its leisure: it writes pages of the state
+// and makes the segments of runs that have ended. All of it is derived: whatever fails
+// or is cut off is done again, at the latest by the next open. Only what is synced is
+// covered.
 //
 // It may run beside everything else; keeping keeps two of them apart.
-func (v *Vault) keep(ctx context.Context) error {
+func (v *Vault) keep() error {
 	v.keeping.Lock()
 	defer v.keeping.Unlock()
 	if done, err := v.discardCondemned(); done || err != nil {
 		return err
 	}
-	if err := v.sealRuns(v.published.Load()); err != nil {
-		return err
+	if v.stateHeavy() {
+		if err := v.writeState(); err != nil {
+			return err
+		}
 	}
-	made, err := v.index.Merge(ctx)
-	v.recordSegments(made)
-	if err != nil {
-		return err
-	}
-	if v.View().state.Weight() < v.opts.stateBytes && v.puts.count() < int(v.genesis.RunOps) {
-		return nil
-	}
-	return v.writeState()
+	return v.sealRuns(v.published.Load())
+}
+
+// stateHeavy reports whether the committer's state holds so much memory, or a restart
+// would have so much to put, that pages are due.
+func (v *Vault) stateHeavy() bool {
+	return v.View().state.Weight() >= v.opts.stateBytes || v.puts.count() >= int(v.genesis.RunOps)
 }
 
 // sealRuns makes the segments of all ended runs within a size, which is synced.
@@ -96,12 +96,12 @@ func (v *Vault) recordSegments(made []index.Made) {
 	}
 }
 
-// writeState writes the pages of the newest durable state, and prepares the ground
+// writeState writes the pages of the newest settled state, and prepares the ground
 // for the committer to go on from.
 func (v *Vault) writeState() error {
-	view := v.View()
-	if v.ground.Load() != nil || view.head.Size > v.published.Load() {
-		return nil // the committer has not taken the last one, or it is not synced yet
+	view := v.settled.Load() // what is newer may not be synced
+	if view == nil || v.ground.Load() != nil {
+		return nil // or the committer has not taken the last one yet
 	}
 	m, err := v.pages.Write(view.state, view.head.Size)
 	if err != nil {
@@ -123,6 +123,7 @@ func (v *Vault) writeState() error {
 		g.edit.Map() // hashes what is new
 	}
 	v.ground.Store(g)
+	v.settled.Store(nil) // it holds the memory of the old ground
 	return nil
 }
 
@@ -137,25 +138,64 @@ func (v *Vault) keepAtEnd() error {
 	if err := v.sealRuns(v.published.Load()); err != nil || v.puts.count() < v.opts.closePuts {
 		return err
 	}
-	view := v.View()
-	if view.head.Size > v.published.Load() {
+	view := v.settled.Load()
+	if view == nil {
 		return nil
 	}
 	_, err := v.pages.Write(view.state, view.head.Size)
 	return err
 }
 
-// keepLoop keeps whenever settle has covered more, until the vault closes.
+// keepLoop keeps whenever settle has covered more or the state has become heavy, until
+// the vault closes.
 func (v *Vault) keepLoop(ctx context.Context) {
-	defer close(v.keeperGone)
+	defer v.keepers.Done()
 	for {
 		select {
 		case <-v.covered:
 		case <-ctx.Done():
 			return
 		}
-		if err := v.keep(ctx); err != nil && ctx.Err() == nil {
+		var err error
+		if v.stateHeavy() && v.ground.Load() == nil {
+			err = v.settle() // so that it can be written as it is now
+		}
+		if err == nil {
+			err = v.keep()
+		}
+		if err != nil && ctx.Err() == nil {
 			v.opts.Logger.Error("index and state on disk fall behind; it is tried again", "vault", v.name, "err", err)
 		}
+		poke(v.sealed)
+	}
+}
+
+// mergeLoop merges segments beside the keeper, which must not wait for it: a merge
+// takes as long as it has rows.
+func (v *Vault) mergeLoop(ctx context.Context) {
+	defer v.keepers.Done()
+	for {
+		select {
+		case <-v.sealed:
+		case <-ctx.Done():
+			return
+		}
+		if err := v.merge(ctx); err != nil && ctx.Err() == nil {
+			v.opts.Logger.Error("index segments are not merged; it is tried again", "vault", v.name, "err", err)
+		}
+	}
+}
+
+func (v *Vault) merge(ctx context.Context) error {
+	made, err := v.index.Merge(ctx)
+	v.recordSegments(made)
+	return err
+}
+
+// poke tells the goroutine that waits at a channel that there is something to do.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

@@ -35,6 +35,9 @@ type Persist interface {
 	Forget(height uint64)
 	// Pending is how many groups, and bytes of them, are not forgotten.
 	Pending() (groups int, bytes int64)
+	// Shrink gives back room; nothing but Close may follow. Everything must be synced
+	// elsewhere, and that must be known on disk.
+	Shrink() error
 	Close() error
 }
 
@@ -99,7 +102,10 @@ func (v *Vault) persist(g *group) error {
 	}
 	v.view.Store(view)
 	v.reply(g, view)
-	v.wake()
+	poke(v.dirty)
+	if view.state.Weight() >= v.opts.stateBytes {
+		poke(v.covered)
+	}
 	return nil
 }
 

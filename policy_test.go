@@ -227,7 +227,7 @@ func TestRefusedPolicyIsForgotten(t *testing.T) {
 	}
 	g := s.vault.newGroup()
 	s.vault.take(g, r)
-	s.vault.settled(g, nil, ErrFull)
+	s.vault.persisted(g, nil, ErrFull)
 	if d := <-r.done; !errors.Is(d.err, ErrFull) {
 		t.Errorf("the refused policy gives %v", d.err)
 	}
@@ -425,7 +425,7 @@ func TestSignatureIsSpent(t *testing.T) {
 	}
 	g := s.vault.newGroup()
 	s.vault.take(g, r)
-	s.vault.settled(g, nil, ErrFull)
+	s.vault.persisted(g, nil, ErrFull)
 	<-r.done
 	s.group(signed(put("limit", "5"), "alice", alice))
 	s.close()

@@ -121,7 +121,7 @@ func groupOf(v *Vault, requests ...*request) ([]*Receipt, error) {
 	}
 	result := make(chan error, 1)
 	if v.dispatch(g, result) {
-		v.settled(g, nil, <-result)
+		v.persisted(g, nil, <-result)
 	}
 	var receipts []*Receipt
 	var errs []error

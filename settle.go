@@ -46,13 +46,11 @@ func (v *Vault) settle() error {
 		return v.behind("ending a sealed block", err)
 	}
 	v.wal.Forget(view.height - 1)
+	v.settled.Store(view)
 	if v.opts.scripted { // nobody else keeps
-		return v.keep(context.Background())
+		return errors.Join(v.keep(), v.merge(context.Background()))
 	}
-	select {
-	case v.covered <- struct{}{}:
-	default:
-	}
+	poke(v.covered)
 	return nil
 }
 
@@ -221,14 +219,6 @@ const (
 	runPressure = 8 // runs that may wait for their segments
 )
 
-// wake tells the settler that there is something to publish.
-func (v *Vault) wake() {
-	select {
-	case v.dirty <- struct{}{}:
-	default:
-	}
-}
-
 // settleLoop settles at most PublishEvery after a commit, until the vault closes.
 func (v *Vault) settleLoop() {
 	defer close(v.settlerGone)
@@ -246,7 +236,7 @@ func (v *Vault) settleLoop() {
 		if err := v.settle(); err != nil {
 			v.opts.Logger.Error("settle", "vault", v.name, "err", err)
 			if errors.Is(err, ErrFull) {
-				v.wake() // try again
+				poke(v.dirty) // try again
 			}
 		}
 	}

@@ -70,6 +70,7 @@ type Vault struct {
 	recent     *recent                  // committer
 	pending    map[artifactKey]struct{} // committer: on their way into blocks
 	puts       puts                     // committer, keeper
+	settled    atomic.Pointer[View]     // the newest that settle has published; stored by settle
 	ground     atomic.Pointer[ground]   // from the keeper to the committer
 	markedOpen bool                     // persist: meta/host/clean says open
 	runMark    block.Mark               // persist: what had entered the blocks when the newest ended run ended
@@ -97,13 +98,14 @@ type Vault struct {
 	poison   atomic.Pointer[error] // set once, by the first failed write
 
 	queue       chan *request
-	dirty       chan struct{} // buffered 1: something is not published yet
-	covered     chan struct{} // buffered 1: more was published since the keeper looked
-	stop        chan struct{} // closed by close
-	stopped     chan struct{} // closed when the commit loop has ended
-	settlerGone chan struct{} // closed when the settler has ended
-	keeperGone  chan struct{} // closed when the keeper has ended
-	stopKeeping func()        // ends what the keeper is at
+	dirty       chan struct{}  // buffered 1: something is not published yet
+	covered     chan struct{}  // buffered 1: more was published since the keeper looked
+	stop        chan struct{}  // closed by close
+	stopped     chan struct{}  // closed when the commit loop has ended
+	settlerGone chan struct{}  // closed when the settler has ended
+	sealed      chan struct{}  // buffered 1: there may be segments to merge
+	keepers     sync.WaitGroup // keeper and merger
+	stopKeeping func()         // ends what the keeper is at
 }
 
 // signer signs checkpoints with the log's key.
@@ -145,17 +147,18 @@ func (v *Vault) start() {
 	v.stopped = make(chan struct{})
 	v.settlerGone = make(chan struct{})
 	v.covered = make(chan struct{}, 1)
-	v.keeperGone = make(chan struct{})
+	v.sealed = make(chan struct{}, 1)
 	ctx, stopKeeping := context.WithCancel(context.Background())
 	v.stopKeeping = stopKeeping
 	if v.readOnly != "" || v.opts.scripted {
 		close(v.stopped)
 		close(v.settlerGone)
-		close(v.keeperGone)
 		return
 	}
 	go v.commitLoop()
+	v.keepers.Add(2)
 	go v.keepLoop(ctx)
+	go v.mergeLoop(ctx)
 	if v.host.After == nil {
 		close(v.settlerGone)
 		return
@@ -179,7 +182,7 @@ func (v *Vault) close() error {
 	v.stopKeeping()
 	<-v.stopped
 	<-v.settlerGone
-	<-v.keeperGone
+	v.keepers.Wait()
 	var errs []error
 	if v.wal != nil {
 		if v.writable() == nil {
@@ -203,7 +206,13 @@ func (v *Vault) closeClean() error {
 	if n, clean := readClean(v.dir); clean && n == v.View().Size() {
 		return nil
 	}
-	return v.dir.Replace(cleanFile, fmt.Appendf(nil, "clean %d\n", v.View().Size()))
+	if err := v.dir.Replace(cleanFile, fmt.Appendf(nil, "clean %d\n", v.View().Size())); err != nil {
+		return err
+	}
+	if err := errors.Join(v.wal.Shrink(), v.pages.Finish()); err != nil {
+		v.opts.Logger.Error("not all room was given back", "vault", v.name, "err", err)
+	}
+	return nil
 }
 
 // Stage reads a value for a transaction of the default class: see StageFor.

@@ -65,7 +65,7 @@ func (s *Store) drop() (needed map[uint32]bool, next uint32) {
 		}
 	}
 	s.files = slices.DeleteFunc(s.files, func(f *file) bool {
-		if f.pins > 0 {
+		if f.pins > 0 && !s.finished {
 			needed[f.number] = true
 		}
 		return !needed[f.number]
@@ -76,6 +76,22 @@ func (s *Store) drop() (needed map[uint32]bool, next uint32) {
 		}
 	}
 	return needed, s.next
+}
+
+// Finish is the last call before Close of a writer whose newest set is all that the
+// next open needs: it drops the set before it too, and removes what maps in memory
+// stand on. They can no longer be read.
+func (s *Store) Finish() error {
+	s.mu.Lock()
+	if n := len(s.sets); n > 1 {
+		newest := s.sets[n-1]
+		s.sets = slices.DeleteFunc(s.sets, func(have *set) bool {
+			return have != newest && !slices.Contains(s.keep, have.Position)
+		})
+	}
+	s.finished = true
+	s.mu.Unlock()
+	return s.Collect()
 }
 
 // Reset forgets all sets and what [Store.Keep] named, and removes all files but

@@ -36,13 +36,14 @@ type Store struct {
 	cache *state.Cache
 	most  int // files to keep open
 
-	mu      sync.Mutex // guards what follows and the files' fields; held while a file is opened
-	sets    []*set     // those that can be opened, by number
-	files   []*file    // those that sets stand on
-	keep    []uint64   // positions, see Keep
-	next    uint32     // number of the next file; no file has it or a greater one
-	handles []*file    // those that are open
-	clock   uint64     // counts acquire
+	mu       sync.Mutex // guards what follows and the files' fields; held while a file is opened
+	sets     []*set     // those that can be opened, by number
+	files    []*file    // those that sets stand on
+	keep     []uint64   // positions, see Keep
+	next     uint32     // number of the next file; no file has it or a greater one
+	handles  []*file    // those that are open
+	finished bool       // maps in memory pin nothing any more
+	clock    uint64     // counts acquire
 }
 
 // set is a Set and what it stands on.

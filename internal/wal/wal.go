@@ -186,6 +186,35 @@ func (w *WAL) Forget(height uint64) {
 	w.pending = append(w.pending[:0], w.pending[n:]...)
 }
 
+// Shrink gives back the room of all files but one, and makes that one free. Call it
+// when nothing in the log is needed any more, and that is known on disk; only Close
+// may follow.
+//
+// What a crash leaves: fewer files, without a gap.
+func (w *WAL) Shrink() error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	w.cur, w.next = nil, nil
+	for n := len(w.files) - 1; n > 0; n-- {
+		f := w.files[n]
+		w.files = w.files[:n]
+		if err := errors.Join(f.f.Close(), w.dir.Discard(f.name)); err != nil {
+			return err
+		}
+		// Removals may reach the disk in any order: one after the other.
+		if err := w.dir.Sync(w.files[0].name); err != nil {
+			return err
+		}
+	}
+	for _, f := range w.files {
+		if err := w.mark(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close closes the files. It syncs nothing: what was not synced is not durable.
 func (w *WAL) Close() error {
 	var errs []error
