@@ -18,6 +18,7 @@ import (
 type puts struct {
 	mu     sync.Mutex
 	leaves []state.Leaf // by rising Seq
+	older  int          // more that no pages hold, which were put before the vault was opened
 }
 
 func (p *puts) add(l state.Leaf) {
@@ -38,6 +39,7 @@ func (p *puts) forget(seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leaves = slices.Clone(p.leaves[p.before(seq):]) // cloned, so that the others leave memory
+	p.older = 0
 }
 
 // of returns those of the records [from, to). The caller owns the slice.
@@ -47,11 +49,11 @@ func (p *puts) of(from, to uint64) []state.Leaf {
 	return slices.Clone(p.leaves[p.before(from):p.before(to)])
 }
 
-// count is how many there are.
+// count is how many puts no pages hold: what a restart has to put again.
 func (p *puts) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.leaves)
+	return len(p.leaves) + p.older
 }
 
 // before counts those of records before a seq. Callers hold mu.

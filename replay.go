@@ -17,6 +17,7 @@ type replayer struct {
 	mend  bool // files may be made again
 	order *block.Order
 	edit  *state.Edit // nil below based
+	puts  int         // into edit, since the last pages
 	based uint64      // the records whose versions the state began with
 	base  state.Map
 }
@@ -49,7 +50,7 @@ func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 			}
 		}
 	}
-	v.tip.state = r.state()
+	v.tip.state, v.puts.older = r.state(), r.puts
 	if got := v.tip.state.Root(); got != want {
 		return fmt.Errorf("%w: the records up to %d give state root %v, the last commit says %v", ErrDamaged, size, got, want)
 	}
@@ -155,7 +156,7 @@ func (r *replayer) commit(seq uint64, c *record.Commit) error {
 	if err := v.sealRuns(seq + 1); err != nil {
 		return err
 	}
-	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes {
+	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes && r.puts < int(v.genesis.RunOps) {
 		return nil
 	}
 	m := r.edit.Map()
@@ -166,7 +167,7 @@ func (r *replayer) commit(seq uint64, c *record.Commit) error {
 	if err != nil {
 		return fmt.Errorf("state pages: %w", err)
 	}
-	r.edit = m.Edit()
+	r.edit, r.puts = m.Edit(), 0
 	return nil
 }
 
@@ -255,6 +256,9 @@ func (r *replayer) tx(line []byte, seq uint64, tx *record.Tx) error {
 		if says := (link{op.Prev, op.Skip, op.N}); op.Kind.WritesKey() && says != chain[i] {
 			return fmt.Errorf("%w: record %d op %d: prev, skip, n are %v, the log gives %v", ErrDamaged, seq, i, says, chain[i])
 		}
+	}
+	if r.edit != nil {
+		r.puts += len(ops)
 	}
 	return v.applyOps(r.edit, seq, ops, digestsOf(lines), chain, nil)
 }

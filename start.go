@@ -26,23 +26,46 @@ type start struct {
 }
 
 // openDerived opens index and state pages, and chooses how much of them counts: what
-// stands behind a size is not known to be synced, and is left out of play.
+// stands behind a size is not known to be synced, and is left out of play. A writer in
+// another process may remove files between the moments when they are listed and opened;
+// then others have taken their place.
 func (v *Vault) openDerived(limit uint64) error {
-	x, notes, err := index.Open(v.dir.Sub("index"), v.genesis.Vault, index.Options{ShardBits: int(v.genesis.Shards)})
+	for tries := 4; ; tries-- {
+		notes, err := v.openRooms()
+		if err != nil {
+			return err
+		}
+		err = v.choose(limit)
+		if err == nil && v.opts.ReadOnly && v.base != nil {
+			err = v.pages.Hold(*v.base)
+		}
+		if tries > 1 && v.opts.ReadOnly && (len(notes) > 0 || errors.Is(err, statestore.ErrDamaged)) {
+			err = v.index.Close()
+			v.pages.Close()
+			if err == nil {
+				continue
+			}
+		}
+		for _, n := range notes {
+			v.note("%s", n)
+		}
+		return err
+	}
+}
+
+// openRooms opens index and pages, and says what it met.
+func (v *Vault) openRooms() (notes []string, err error) {
+	if v.index, notes, err = index.Open(v.dir.Sub("index"), v.genesis.Vault, index.Options{ShardBits: int(v.genesis.Shards)}); err != nil {
+		return nil, err
+	}
+	pages, more, err := statestore.Open(v.dir.Sub("state"), v.genesis.Vault, statestore.Options{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	v.index = x
-	var more []string
-	if v.pages, more, err = statestore.Open(v.dir.Sub("state"), v.genesis.Vault, statestore.Options{}); err != nil {
-		return err
-	}
-	for _, n := range append(notes, more...) {
-		v.note("%s", n)
-	}
+	v.pages = pages
 	v.journal.SetGrid(v.gridPlace)
-	v.blocks.SetFinder(finder{x})
-	return v.choose(limit)
+	v.blocks.SetFinder(finder{v.index})
+	return append(notes, more...), nil
 }
 
 // choose takes of index and state pages what lies within a size, and begins there.

@@ -31,6 +31,27 @@ func (s *Store) pin(files []*file, bytes uint64) *source {
 }
 
 // unpin gives back what pin took.
+// Hold opens all files of a set and keeps them open until Close: for a reader beside a
+// writer in another process, which may remove them. A file that is gone already is a
+// [*DamageError]; then the sets have changed, and Open finds the newer ones.
+func (s *Store) Hold(want Set) error {
+	s.mu.Lock()
+	var files []*file
+	for _, have := range s.sets {
+		if have.Number == want.Number {
+			files = have.files
+		}
+	}
+	s.most = max(s.most, len(files)+maxHandles)
+	s.mu.Unlock()
+	for _, f := range files {
+		if _, err := s.acquire(f); err != nil { // never released
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Store) unpin(files []*file) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
