@@ -200,3 +200,26 @@ func TestDerivedFilesLost(t *testing.T) {
 	}
 	t.Logf("%d ways to lose derived files", len(lost))
 }
+
+// TestShortLives opens, writes little and closes, again and again: what the next open
+// has to replay stays little.
+func TestShortLives(t *testing.T) {
+	mem := fsx.NewMem()
+	newScript(t, mem, nil).close()
+	o := scriptOptions()
+	o.stateBytes, o.closePuts = 1<<30, 10
+	for life := range 12 {
+		store, v := openMain(t, mem, o)
+		if v.puts.older >= o.closePuts {
+			t.Errorf("life %d: the open put %d leaves again", life, v.puts.older)
+		}
+		for i := range 4 {
+			if _, err := commitGroup(v, put(fmt.Sprint(life, i), "value")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

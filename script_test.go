@@ -20,7 +20,7 @@ import (
 
 // small are limits at which a short script meets every mechanism.
 func small(g *record.Genesis) {
-	g.RunRecords, g.RunOps = 8, 12
+	g.RunRecords, g.RunOps = 3, 12
 	g.BlockBytes, g.FileRecords, g.FileBytes = 900, 40, 1<<20
 	g.OpLines, g.ValueLimit, g.ChunkSize = 400, 64, 100
 }

@@ -257,22 +257,22 @@ func (a *app) deleteCommand() *cobra.Command {
 }
 
 func (a *app) getCommand() *cobra.Command {
-	var at, out, seq, number string
+	var at, out, seq, number, part string
 	cmd := &cobra.Command{
-		Use:   "get KEY [--at AT] | --record SEQ [--op N]  [--out FILE]",
+		Use:   "get KEY [--at AT] | --record SEQ [--op N]  [--range FIRST-LAST] [--out FILE]",
 		Short: "Write a key's value, now or as it was, to standard output or a file",
 		Long: "Write a key's value, or with --record one that a transaction carries, as that of an append, which has no key;\n" +
 			"--op says which, counted from 0, if there are several. Every byte is hashed again before it is written: damaged\n" +
 			"bytes never come out, and the command then exits with 1. --out leaves a whole file or none; standard output may\n" +
-			"hold the part before the damage.",
-		Example: "  graven get notes/today\n  graven get notes/today --at 2d --out notes.txt\n  graven get --record 17",
+			"hold the part before the damage. --range writes a part, and reads no more than the chunks that it touches.",
+		Example: "  graven get notes/today\n  graven get notes/today --at 2d --out notes.txt\n  graven get --record 17\n  graven get film --range 0-1023",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			if (len(argv) == 1) == (seq != "") || seq == "" && number != "" || seq != "" && at != "" {
 				return usage("wanted KEY, or --record SEQ [--op N] without --at")
 			}
 			if seq != "" {
-				return a.getOp(cmd.Context(), seq, number, out)
+				return a.getOp(cmd.Context(), seq, number, part, out)
 			}
 			key, err := parseKey(argv[0])
 			if err != nil {
@@ -287,19 +287,20 @@ func (a *app) getCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.value(cmd.Context(), w, e, val, out)
+				return a.value(cmd.Context(), w, e, val, part, out)
 			})
 		},
 	}
 	atFlag(cmd, &at)
 	cmd.Flags().StringVar(&out, "out", "", "write to this file instead")
+	cmd.Flags().StringVar(&part, "range", "", "only these bytes, counted from 0; the last may be left out")
 	cmd.Flags().StringVar(&seq, "record", "", "write the value that the transaction in this record carries")
 	cmd.Flags().StringVar(&number, "op", "", "of this op of the record, counted from 0")
 	return cmd
 }
 
 // getOp writes the value of an op; without a number of the one that carries any.
-func (a *app) getOp(ctx context.Context, record, number, out string) error {
+func (a *app) getOp(ctx context.Context, record, number, part, out string) error {
 	seq, err := parseSeq(record)
 	if err != nil {
 		return err
@@ -339,13 +340,69 @@ func (a *app) getOp(ctx context.Context, record, number, out string) error {
 			return fmt.Errorf("op %d of record %d: %w", wanted, seq, err)
 		}
 		e := graven.Entry{Key: op.Key, Seq: seq, N: op.N, Live: true, Value: op.Value, Size: op.Size, Type: op.Type}
-		return a.value(ctx, w, e, val, out)
+		return a.value(ctx, w, e, val, part, out)
 	})
 }
 
-// value writes a value to a file or to standard output. As JSON it is the entry,
-// and the bytes in base64 unless they go to a file.
-func (a *app) value(ctx context.Context, w *graven.View, e graven.Entry, val *graven.Value, out string) error {
+// valueSource is what value writes: a value, or a part of one.
+type valueSource interface {
+	io.WriterTo
+	Size() uint64
+}
+
+// valuePart is a part of a value.
+type valuePart struct {
+	value       *graven.Value
+	first, size uint64
+}
+
+// partOf is the part of a value that a range names: first and last byte, counted from
+// 0, as in HTTP.
+func partOf(val *graven.Value, text string) (valueSource, error) {
+	if text == "" {
+		return val, nil
+	}
+	from, to, ok := strings.Cut(text, "-")
+	first, err := strconv.ParseUint(from, 10, 63)
+	last := max(val.Size(), 1) - 1
+	if err == nil && to != "" {
+		last, err = strconv.ParseUint(to, 10, 63)
+	}
+	if !ok || err != nil || to != "" && first > last {
+		return nil, usage("range %q: wanted FIRST-LAST, or FIRST- to the end, counted from 0", text)
+	}
+	if first >= val.Size() {
+		return nil, usage("range %q: the value has %d bytes", text, val.Size())
+	}
+	return valuePart{val, first, min(last, val.Size()-1) - first + 1}, nil
+}
+
+// Size is how many bytes the part has.
+func (p valuePart) Size() uint64 { return p.size }
+
+// WriteTo writes the part, a chunk or so at a time.
+func (p valuePart) WriteTo(w io.Writer) (written int64, err error) {
+	buf := make([]byte, min(p.size, 8<<20))
+	for done := uint64(0); done < p.size; done += uint64(len(buf)) {
+		buf = buf[:min(uint64(len(buf)), p.size-done)]
+		if _, err := p.value.ReadAt(buf, int64(p.first+done)); err != nil && !errors.Is(err, io.EOF) {
+			return written, err
+		}
+		n, err := w.Write(buf)
+		if written += int64(n); err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// value writes a value, or a part, to a file or to standard output. As JSON it is the
+// entry, and the bytes in base64 unless they go to a file.
+func (a *app) value(ctx context.Context, w *graven.View, e graven.Entry, whole *graven.Value, part, out string) error {
+	val, err := partOf(whole, part)
+	if err != nil {
+		return err
+	}
 	item, err := describe(w, e)
 	if err != nil {
 		return err
