@@ -48,12 +48,17 @@ type way struct {
 	key   []byte
 	steps []Step
 	text  []byte // routing keys so far: a few pieces of memory for all of them
+	keys  keyRoom
 }
 
 // down goes on from c and returns the leaf at the end.
 func (w *way) down(p *pages, c *child) (*leaf, error) {
 	for {
-		switch t := c.node.(type) {
+		n, err := p.open(c, &w.keys)
+		if err != nil {
+			return nil, err
+		}
+		switch t := n.(type) {
 		case *inner:
 			w.text = t.route.appendTo(w.text)
 			if t.route.above(w.key) {
@@ -74,12 +79,6 @@ func (w *way) down(p *pages, c *child) (*leaf, error) {
 			return &t.b, nil
 		case *leaf:
 			return t, nil
-		case *stub:
-			page, err := p.load(c, t)
-			if err != nil {
-				return nil, err
-			}
-			c = &page.top
 		}
 	}
 }
