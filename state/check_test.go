@@ -49,7 +49,7 @@ func checkMap(t fatal, m Map) {
 // drawIn puts in place of c what it is without stubs and packed nodes.
 func drawIn(t fatal, p *pages, c *child) {
 	t.Helper()
-	got, err := p.open(c, new(keyRoom))
+	got, err := p.open(c, &room{keys: new(keyRoom)})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

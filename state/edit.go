@@ -102,8 +102,10 @@ func overPair(a, b leaf) child {
 func over(n *inner) child {
 	l, r := n.left.height(), n.right.height()
 	if l == 0 && r == 0 {
-		var keys keyRoom // a packed leaf has been next to the way
-		return overPair(*n.left.opened(&keys).(*leaf), *n.right.opened(&keys).(*leaf))
+		r := room{keys: new(keyRoom)} // one that was beside the way may be packed
+		a := *n.left.opened(&r).(*leaf)
+		b := *n.right.opened(&r).(*leaf)
+		return overPair(a, b)
 	}
 	return dirty(n, n.left.live()+n.right.live(), 1+max(l, r))
 }
@@ -172,7 +174,7 @@ func (e *Edit) putPacked(c *child, p *page, l *Leaf) error {
 	default:
 		t := p.inner(i, &e.keys)
 		e.weight += innerBytes + int64(len(t.route.long))
-		*c = dirty(t, c.live(), c.height())
+		*c = dirty(&t, c.live(), c.height())
 		return e.put(c, l)
 	}
 	return nil

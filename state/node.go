@@ -66,10 +66,10 @@ func (c *child) on(p *page) child {
 }
 
 // opened returns the node of c, which is in memory: a *leaf, a *pair or an
-// *inner. One that is packed is unpacked, with what it needs of keys.
-func (c *child) opened(keys *keyRoom) node {
+// *inner. One that is packed is unpacked into r, in which c may stand.
+func (c *child) opened(r *room) node {
 	if p, ok := c.node.(*page); ok {
-		return p.node(c.number(), keys)
+		return p.node(c.number(), r)
 	}
 	return c.node
 }

@@ -141,18 +141,29 @@ func (p *page) get(i uint8, key []byte) (Leaf, bool) {
 	return Leaf{Key: bytes.Clone(key), Digest: l.digest, Seq: l.seq, N: l.n, Created: l.created, Live: l.alive}, true
 }
 
-// node returns node i, which is in the page, unpacked: a *leaf, a *pair or an
+// room is where a packed node is unpacked for as long as somebody looks at it: the
+// next one takes its place. So readers take no memory for nodes, except for
+// keys.
+type room struct {
+	keys  *keyRoom
+	leaf  leaf
+	pair  pair
+	inner inner
+}
+
+// node unpacks node i, which is in the page, into r: a *leaf, a *pair or an
 // *inner.
-func (p *page) node(i uint8, keys *keyRoom) node {
+func (p *page) node(i uint8, r *room) node {
 	switch p.spots[i].height {
 	case 0:
-		l := p.leaf(i, keys)
-		return &l
+		r.leaf = p.leaf(i, r.keys)
+		return &r.leaf
 	case 1:
-		n := p.pair(i, keys)
-		return &n
+		r.pair = p.pair(i, r.keys)
+		return &r.pair
 	}
-	return p.inner(i, keys)
+	r.inner = p.inner(i, r.keys)
+	return &r.inner
 }
 
 func (p *page) leaf(i uint8, keys *keyRoom) leaf {
@@ -169,9 +180,9 @@ func (p *page) pair(i uint8, keys *keyRoom) pair {
 }
 
 // inner returns an inner node. Its children stay packed.
-func (p *page) inner(i uint8, keys *keyRoom) *inner {
+func (p *page) inner(i uint8, keys *keyRoom) inner {
 	s := &p.spots[i]
-	n := &inner{left: p.child(i + 1), right: p.child(s.right)}
+	n := inner{left: p.child(i + 1), right: p.child(s.right)}
 	if size := p.prefix.n + s.word.n; int(size) > len(n.route.short) {
 		n.route.long = p.hold(s.word, keys)
 	} else {

@@ -466,7 +466,7 @@ func unpack(c *child) {
 	if _, away := c.place(); away {
 		return
 	}
-	c.node = c.opened(new(keyRoom))
+	c.node = c.opened(&room{keys: new(keyRoom)})
 	if n, ok := c.node.(*inner); ok {
 		unpack(&n.left)
 		unpack(&n.right)

@@ -181,7 +181,8 @@ func (p *rangeProver) part(b branch, lo, hi []byte) (first, last []byte) {
 		return nil, nil
 	}
 	var n node
-	if n, p.err = p.pages.open(b.child, &p.keys); p.err != nil {
+	r := room{keys: &p.keys}
+	if n, p.err = p.pages.open(b.child, &r); p.err != nil {
 		return nil, nil
 	}
 	switch t := n.(type) {

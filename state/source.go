@@ -73,16 +73,17 @@ func (p *pages) fetch(c *child, keep func(Ref, *page)) (*page, error) {
 	return got, got.fits(c, at.Ref)
 }
 
-// open returns the node of c, wherever it lies: a *leaf, a *pair or an *inner.
-func (p *pages) open(c *child, keys *keyRoom) (node, error) {
+// open returns the node of c, wherever it lies: a *leaf, a *pair or an *inner. One
+// that is not in memory as such is unpacked into r, in which c may stand.
+func (p *pages) open(c *child, r *room) (node, error) {
 	if _, away := c.place(); !away {
-		return c.opened(keys), nil
+		return c.opened(r), nil
 	}
 	page, err := p.load(c)
 	if err != nil {
 		return nil, err
 	}
-	return page.node(0, keys), nil
+	return page.node(0, r), nil
 }
 
 // read reads and parses a page.

@@ -59,7 +59,8 @@ func (v *pageVerifier) child(c *child, in Ref) Place {
 func (v *pageVerifier) node(c *child, in Ref) Place {
 	below := Place{Oldest: NoFile}
 	got := c.hash
-	switch n := c.opened(&v.keys).(type) {
+	r := room{keys: &v.keys}
+	switch n := c.opened(&r).(type) {
 	case *leaf:
 		got = n.hash()
 	case *pair:

@@ -54,8 +54,9 @@ type walk struct {
 
 // up yields the leaves from c down whose key is at least from.
 func (w *walk) up(c *child, from []byte) bool {
+	r := room{keys: &w.keys}
 	for {
-		switch t := w.open(c).(type) {
+		switch t := w.open(c, &r).(type) {
 		case nil:
 			return false
 		case *leaf:
@@ -80,8 +81,9 @@ func (w *walk) upLeaf(l *leaf, from []byte) bool {
 
 // down yields the leaves from c down whose key is less than before; nil: all.
 func (w *walk) down(c *child, before []byte) bool {
+	r := room{keys: &w.keys}
 	for {
-		switch t := w.open(c).(type) {
+		switch t := w.open(c, &r).(type) {
 		case nil:
 			return false
 		case *leaf:
@@ -105,8 +107,8 @@ func (w *walk) downLeaf(l *leaf, before []byte) bool {
 }
 
 // open returns the node of c. After an error, which it yields, nil.
-func (w *walk) open(c *child) node {
-	n, err := w.pages.open(c, &w.keys)
+func (w *walk) open(c *child, r *room) node {
+	n, err := w.pages.open(c, r)
 	if err != nil {
 		w.yield(Leaf{}, err)
 		return nil
@@ -174,9 +176,9 @@ func (m Map) liveBelow(key []byte) (uint64, error) {
 // liveBelow returns the number of live keys less than key from c down.
 func (p *pages) liveBelow(c *child, key []byte) (uint64, error) {
 	var below uint64
-	var keys keyRoom
+	r := room{keys: new(keyRoom)}
 	for {
-		n, err := p.open(c, &keys)
+		n, err := p.open(c, &r)
 		if err != nil {
 			return 0, err
 		}
