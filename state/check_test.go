@@ -46,16 +46,14 @@ func checkMap(t fatal, m Map) {
 	}
 }
 
-// drawIn puts in place of c what it is without stubs.
+// drawIn puts in place of c what it is without stubs and packed nodes.
 func drawIn(t fatal, p *pages, c *child) {
 	t.Helper()
-	if s, ok := c.node.(*stub); ok {
-		page, err := p.load(c, s)
-		if err != nil {
-			t.Fatalf("%v", err)
-		}
-		c.node = page.top.node
+	got, err := p.open(c, &room{keys: new(keyRoom)})
+	if err != nil {
+		t.Fatalf("%v", err)
 	}
+	c.node, c.meta = got, c.meta&^(numberMask<<numberShift)
 	if n, ok := c.node.(*inner); ok {
 		n := *n
 		drawIn(t, p, &n.left)
@@ -163,7 +161,7 @@ func TestCheckerSeesDamage(t *testing.T) {
 	root := &m.v.roots[0].tree
 	damage := map[string]func(n *inner){
 		"height": func(n *inner) { n.left.meta++ },
-		"live":   func(n *inner) { n.left.meta += 1 << 8 },
+		"live":   func(n *inner) { n.left.meta += 1 << liveShift },
 		"dirty":  func(n *inner) { n.right.meta |= dirtyBit },
 		"hash":   func(n *inner) { n.left.hash[5] ^= 1 },
 		"long":   func(n *inner) { n.route.long += "\x00" },

@@ -44,7 +44,7 @@ func (e *Edit) Put(l Leaf) error {
 // Get returns the newest version of a stored key as the Edit has it; false if
 // it never had one. The caller owns the leaf. An error says that a page could
 // not be read.
-func (e *Edit) Get(key []byte) (Leaf, bool, error) { return e.pages.get(e.roots, key) }
+func (e *Edit) Get(key []byte) (Leaf, bool, error) { return e.pages.find(e.roots, key) }
 
 // Map ends the group: it hashes every node made since the Edit began, or since
 // the last Map, once, and returns the new version. It reads no page. The Edit
@@ -85,7 +85,7 @@ func newLeaf(key string, l *Leaf) leaf {
 
 // dirty returns a child of which the Edit owns the node.
 func dirty(n node, live uint64, height uint8) child {
-	return child{node: n, meta: live<<8 | dirtyBit | uint64(height)}
+	return child{node: n, meta: live<<liveShift | dirtyBit | uint64(height)}
 }
 
 func overLeaf(l leaf) child { return dirty(&l, l.live(), 0) }
@@ -102,7 +102,10 @@ func overPair(a, b leaf) child {
 func over(n *inner) child {
 	l, r := n.left.height(), n.right.height()
 	if l == 0 && r == 0 {
-		return overPair(*n.left.node.(*leaf), *n.right.node.(*leaf))
+		r := room{keys: new(keyRoom)} // one that was beside the way may be packed
+		a := *n.left.opened(&r).(*leaf)
+		b := *n.right.opened(&r).(*leaf)
+		return overPair(a, b)
 	}
 	return dirty(n, n.left.live()+n.right.live(), 1+max(l, r))
 }
@@ -144,27 +147,58 @@ func (e *Edit) put(c *child, l *Leaf) error {
 	case *pair:
 		*c = e.putPair(t, l)
 	case *leaf:
-		if t.key == string(l.Key) {
-			*c = overLeaf(newLeaf(t.key, l))
-		} else {
-			*c = overPair(*t, e.fresh(l))
-		}
+		*c = e.putLeaf(t, l)
+	case *page:
+		return e.putPacked(c, t, l)
 	case *stub:
-		p, err := e.pages.load(c, t)
-		if err != nil {
-			return err
-		}
-		c.node = p.top.node // it has the hash and the rest that c says
-		e.weight += drawnIn * p.size
+		return e.putBelow(c, l)
+	}
+	return nil
+}
+
+// putPacked is put for a packed node: it unpacks that one, and not its children.
+func (e *Edit) putPacked(c *child, p *page, l *Leaf) error {
+	i := c.number()
+	if _, below := p.place(i); below {
+		return e.putBelow(c, l)
+	}
+	switch c.height() {
+	case 0:
+		t := p.leaf(i, &e.keys)
+		e.weight += leafBytes + int64(len(t.key))
+		*c = e.putLeaf(&t, l)
+	case 1:
+		t := p.pair(i, &e.keys)
+		e.weight += 2*leafBytes + int64(len(t.a.key)+len(t.b.key))
+		*c = e.putPair(&t, l)
+	default:
+		t := p.inner(i, &e.keys)
+		e.weight += innerBytes + int64(len(t.route.long))
+		*c = dirty(&t, c.live(), c.height())
 		return e.put(c, l)
 	}
 	return nil
 }
 
-// drawnIn is how much a page that an Edit goes through weighs against its size:
-// all of it stays in memory as long as any of its nodes does, and beside it come
-// to stand copies of them, at most once each.
-const drawnIn = 2
+// putBelow is put for a node on a page that is not in memory. From here on the
+// map holds the page, for the sake of those of its nodes that stay packed.
+func (e *Edit) putBelow(c *child, l *Leaf) error {
+	p, err := e.pages.load(c)
+	if err != nil {
+		return err
+	}
+	e.weight += p.size
+	*c = c.on(p)
+	return e.putPacked(c, p, l)
+}
+
+// putLeaf returns a leaf with l in its place, or the pair of both.
+func (e *Edit) putLeaf(t *leaf, l *Leaf) child {
+	if t.key == string(l.Key) {
+		return overLeaf(newLeaf(t.key, l))
+	}
+	return overPair(*t, e.fresh(l))
+}
 
 // putPair returns a pair with l in place of one of its leaves, or the node over
 // its three leaves.
@@ -190,12 +224,12 @@ const freshBytes = leafBytes + innerBytes
 func (e *Edit) fresh(l *Leaf) leaf {
 	e.size++
 	e.weight += freshBytes + int64(len(l.Key))
-	return newLeaf(e.keys.hold(l.Key), l)
+	return newLeaf(e.keys.hold(l.Key, nil), l)
 }
 
 // balance restores the invariants of c, whose node n is this Edit's, after a
 // change of one of n's children. One insert makes heights differ by 2 at most.
-// The nodes that it turns are those that the insert made grow, so none is a stub.
+// The nodes that it turns are those that the insert made grow, so none is packed.
 func balance(c *child, n *inner) {
 	switch l, r := n.left.height(), n.right.height(); {
 	case l > r+1:
@@ -247,14 +281,16 @@ type keyRoom struct {
 
 const maxChunk = 8192
 
-// hold returns a copy of key.
-func (k *keyRoom) hold(key []byte) string {
-	if k.chunk.Cap()-k.chunk.Len() < len(key) {
+// hold returns a copy of a key in two pieces.
+func (k *keyRoom) hold(key, rest []byte) string {
+	size := len(key) + len(rest)
+	if k.chunk.Cap()-k.chunk.Len() < size {
 		k.chunk = strings.Builder{}
-		k.chunk.Grow(max(len(key), min(k.held, maxChunk)))
+		k.chunk.Grow(max(size, min(k.held, maxChunk)))
 	}
-	k.held += len(key)
+	k.held += size
 	at := k.chunk.Len()
 	k.chunk.Write(key) // never grows here, so earlier strings stay valid
+	k.chunk.Write(rest)
 	return k.chunk.String()[at:]
 }

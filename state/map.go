@@ -80,9 +80,9 @@ func (m Map) Live() uint64 {
 
 // Get returns the newest version of a stored key; false if it never had one.
 // The caller owns the leaf. An error says that a page could not be read.
-func (m Map) Get(key []byte) (Leaf, bool, error) { return m.pages().get(m.roots(), key) }
+func (m Map) Get(key []byte) (Leaf, bool, error) { return m.pages().find(m.roots(), key) }
 
-func (p *pages) get(roots []spaceRoot, key []byte) (Leaf, bool, error) {
+func (p *pages) find(roots []spaceRoot, key []byte) (Leaf, bool, error) {
 	if len(key) == 0 {
 		return Leaf{}, false, nil
 	}
@@ -90,11 +90,7 @@ func (p *pages) get(roots []spaceRoot, key []byte) (Leaf, bool, error) {
 	if tree == nil {
 		return Leaf{}, false, nil
 	}
-	l, err := p.search(tree, key)
-	if err != nil || l.key != string(key) {
-		return Leaf{}, false, err
-	}
-	return l.export(), true, nil
+	return p.get(tree, key)
 }
 
 // Spaces returns the lines of the spaces that have keys, in order. The caller

@@ -12,8 +12,9 @@ import (
 // h = 92 that is more than 2^64, and counts have 64 bits.
 const MaxHeight = 91
 
-// node is a *leaf, a *pair, an *inner, or a *stub, which stands for one of these
-// that lies on a page. Two leaves with one parent are always a pair.
+// node is a *leaf, a *pair or an *inner, or stands for one of these: a *page for
+// one of its nodes, a *stub for one that lies on a page. Two leaves with one
+// parent are always a pair.
 type node interface{ isNode() }
 
 func (*leaf) isNode()  {}
@@ -26,8 +27,15 @@ func (*inner) isNode() {}
 type child struct {
 	node node
 	hash merkle.Hash // of node; valid unless dirty
-	meta uint64      // live count (56 bits), dirty (1), height (7)
+	meta uint64      // live count (50 bits), number of a packed node (6), dirty (1), height (7)
 }
+
+const (
+	numberShift = 8
+	numberMask  = 1<<6 - 1
+	liveShift   = 14
+	maxLive     = 1<<50 - 1 // the greatest live count
+)
 
 // dirtyBit marks a child whose node the Edit now under way has made: only that
 // Edit can reach it, so the node may change in place, and its hash is not yet
@@ -36,9 +44,35 @@ type child struct {
 const dirtyBit = 1 << 7
 
 func (c *child) height() uint8 { return uint8(c.meta) &^ dirtyBit }
-func (c *child) live() uint64  { return c.meta >> 8 }
+func (c *child) live() uint64  { return c.meta >> liveShift }
+func (c *child) number() uint8 { return uint8(c.meta>>numberShift) & numberMask }
 func (c *child) dirty() bool   { return c.meta&dirtyBit != 0 }
 func (c *child) side() side    { return side{c.hash, c.live(), c.height()} }
+
+// place returns where the node of c lies if that is not in memory.
+func (c *child) place() (at Place, away bool) {
+	switch t := c.node.(type) {
+	case *stub:
+		return t.Place, true
+	case *page:
+		return t.place(c.number())
+	}
+	return Place{}, false
+}
+
+// on returns c with the root of its page as its node.
+func (c *child) on(p *page) child {
+	return child{node: p, hash: c.hash, meta: c.live()<<liveShift | uint64(c.height())}
+}
+
+// opened returns the node of c, which is in memory: a *leaf, a *pair or an
+// *inner. One that is packed is unpacked into r, in which c may stand.
+func (c *child) opened(r *room) node {
+	if p, ok := c.node.(*page); ok {
+		return p.node(c.number(), r)
+	}
+	return c.node
+}
 
 // leaf is a [Leaf] in the tree: 80 bytes and the key's. Its hash is kept by its
 // parent, if at all.
@@ -84,6 +118,12 @@ func (p *pair) hash() merkle.Hash {
 	left, right := p.a.side(), p.b.side()
 	return hashInner(&left, &right, p.route())
 }
+
+// What nodes take in memory, in bytes, keys not counted.
+const (
+	leafBytes  = 80
+	innerBytes = 144
+)
 
 // inner is a node of height 2 or more: 144 bytes.
 type inner struct {
@@ -170,8 +210,9 @@ func (s *side) append(b []byte) []byte {
 	return append(b, s.height)
 }
 
-// search returns the leaf at which the search for key ends.
-func (p *pages) search(c *child, key []byte) (*leaf, error) {
+// get returns the newest version of a key from c down.
+func (p *pages) get(c *child, key []byte) (Leaf, bool, error) {
+	var below child
 	for {
 		switch t := c.node.(type) {
 		case *inner:
@@ -181,20 +222,43 @@ func (p *pages) search(c *child, key []byte) (*leaf, error) {
 				c = &t.right
 			}
 		case *pair:
-			if string(key) < t.route() {
-				return &t.a, nil
+			l := &t.a
+			if l.key != string(key) {
+				l = &t.b
 			}
-			return &t.b, nil
+			return l.get(key)
 		case *leaf:
-			return t, nil
-		case *stub:
-			page, err := p.load(c, t)
-			if err != nil {
-				return nil, err
+			return t.get(key)
+		case *page:
+			i := t.search(c.number(), key)
+			if t.spots[i].height >= t.floor {
+				l, ok := t.get(i, key)
+				return l, ok, nil
 			}
-			c = &page.top
+			below = t.child(i)
+			page, err := p.load(&below)
+			if err != nil {
+				return Leaf{}, false, err
+			}
+			below = below.on(page)
+			c = &below
+		case *stub:
+			page, err := p.load(c)
+			if err != nil {
+				return Leaf{}, false, err
+			}
+			below = c.on(page)
+			c = &below
 		}
 	}
+}
+
+// get returns the leaf if it is the key's.
+func (l *leaf) get(key []byte) (Leaf, bool, error) {
+	if l.key != string(key) {
+		return Leaf{}, false, nil
+	}
+	return l.export(), true, nil
 }
 
 // separator returns the shortest prefix of hi that is greater than lo, for

@@ -17,25 +17,26 @@ import "encoding/binary"
 // height, is the root of a page. The bytes of a page; varints are LEB128 in
 // shortest form:
 //
-//	page  = 01 │ height of its root (1) │ lean… │ word… │ part
+//	page  = 01 │ height of its root (1) │ lean… │ p (varint) │ p bytes │ word… │ part
 //	lean  = 00 both children are one lower  01 the left one is two lower  02 the right one is
-//	word  = c (varint) │ s (varint) │ s bytes
+//	word  = s (varint) │ s bytes
 //	part  = of a leaf:   digest (32) │ seq (varint) │ 2n + live (varint) │ seq - created (varint, if n > 1)
 //	        of a pair:   both leaves
 //	        of an inner node: child child
-//	child = hash (32) │ part                                   in the page
-//	        hash (32) │ live (varint) │ file (varint) │ offset (varint) │ length (varint) │
-//	                    file - oldest (varint) │ bytes (varint)  below the page
+//	child = hash (32) │ live (varint) │ part                   in the page
+//	        hash (32) │ live (varint) │ place                  below the page
+//	place = file (varint) │ offset (varint) │ length (varint) │ file - oldest (varint) │ bytes (varint)
 //
 // A lean stands for each inner node of height 2 or more in the page, parents
 // before their children, left before right. With the height of the root they
 // say what nodes there are. The words are, in order, the stored keys of the
-// leaves, or, in a page without leaves, the routing keys: the first c bytes of
-// the word before and s more; c is the longest. The routing key between two
-// leaves of a page is the first c+1 bytes of the second one, with its c.
+// leaves, or, in a page without leaves, the routing keys, each without the p
+// bytes that all of them begin with; p is the greatest. The routing key between
+// two leaves of a page follows from their keys.
 //
-// Hashes of nodes stand in the page, so that reading one computes none; that of
-// its root is known to the page above it, as are its live count and height.
+// Hashes and live counts of nodes stand in the page, so that who looks for one
+// node reads no others: those of the page's root are known to the page above it,
+// as is its height.
 const (
 	pageVersion = 1
 	bandHeights = 5
@@ -50,16 +51,13 @@ const (
 // floorOf returns the least height of the band that a height belongs to.
 func floorOf(height uint8) uint8 { return height / bandHeights * bandHeights }
 
-// maxLive is the greatest live count that a child can hold.
-const maxLive = 1<<56 - 1
-
 // pageText is a page on its way to its bytes.
 type pageText struct {
 	floor  uint8  // of the page's band
 	head   []byte // version, height and leans
-	words  []byte
+	words  []byte // all of them, one behind the other
+	ends   []int  // where each of them ends
 	parts  []byte
-	last   []byte // the word before; empty: none yet
 	oldest uint32 // of the pages below
 	bytes  uint64 // of the pages below
 }
@@ -68,7 +66,7 @@ type pageText struct {
 func (t *pageText) begin(height uint8) {
 	*t = pageText{
 		floor: floorOf(height), head: append(t.head[:0], pageVersion, height),
-		words: t.words[:0], parts: t.parts[:0], last: t.last[:0], oldest: NoFile,
+		words: t.words[:0], ends: t.ends[:0], parts: t.parts[:0], oldest: NoFile,
 	}
 }
 
@@ -84,19 +82,13 @@ func (t *pageText) lean(left, right uint8) {
 	}
 }
 
-// word adds a word.
-func (t *pageText) word(b []byte) {
-	c := common(t.last, b)
-	t.words = binary.AppendUvarint(t.words, uint64(c))
-	t.words = binary.AppendUvarint(t.words, uint64(len(b)-c))
-	t.words = append(t.words, b[c:]...)
-	t.last = append(t.last[:0], b...)
-}
+// endWord ends a word, which was appended to words.
+func (t *pageText) endWord() { t.ends = append(t.ends, len(t.words)) }
 
 // leaf adds a leaf.
 func (t *pageText) leaf(l *leaf) {
-	var key [hashBuffer]byte
-	t.word(append(key[:0], l.key...))
+	t.words = append(t.words, l.key...)
+	t.endWord()
 	t.parts = append(t.parts, l.digest[:]...)
 	t.parts = binary.AppendUvarint(t.parts, l.seq)
 	t.parts = binary.AppendUvarint(t.parts, l.n<<1|l.live())
@@ -105,9 +97,27 @@ func (t *pageText) leaf(l *leaf) {
 	}
 }
 
-// below adds a child below the page, behind its hash.
-func (t *pageText) below(live uint64, p Place) {
-	t.parts = binary.AppendUvarint(t.parts, live)
+// packed adds a leaf or a pair from another page: the same bytes but for the
+// words, which may come to have more or less in common there.
+func (t *pageText) packed(p *page, i uint8) {
+	s := &p.spots[i]
+	t.words = p.appendWord(t.words, s.word)
+	t.endWord()
+	if s.height == 1 {
+		t.words = p.appendWord(t.words, p.wordBehind(s.word))
+		t.endWord()
+	}
+	t.parts = append(t.parts, p.data[p.part(i):p.end(i)]...)
+}
+
+// child adds what stands before a child's part or place.
+func (t *pageText) child(c *child) {
+	t.parts = append(t.parts, c.hash[:]...)
+	t.parts = binary.AppendUvarint(t.parts, c.live())
+}
+
+// place adds where a child below the page lies.
+func (t *pageText) place(p Place) {
 	t.parts = binary.AppendUvarint(t.parts, uint64(p.File))
 	t.parts = binary.AppendUvarint(t.parts, p.Off)
 	t.parts = binary.AppendUvarint(t.parts, uint64(p.Len))
@@ -117,8 +127,21 @@ func (t *pageText) below(live uint64, p Place) {
 	t.bytes += p.Bytes
 }
 
-// finish returns the bytes, which stay t's.
+// finish returns the bytes, which stay t's. There is at least one word.
 func (t *pageText) finish() []byte {
-	t.head = append(append(t.head, t.words...), t.parts...)
+	from, last := 0, len(t.ends)-1
+	prefix := t.words[:t.ends[0]]
+	if last > 0 {
+		prefix = prefix[:common(prefix, t.words[t.ends[last-1]:])]
+	}
+	t.head = binary.AppendUvarint(t.head, uint64(len(prefix)))
+	t.head = append(t.head, prefix...)
+	for _, end := range t.ends {
+		word := t.words[from+len(prefix) : end]
+		t.head = binary.AppendUvarint(t.head, uint64(len(word)))
+		t.head = append(t.head, word...)
+		from = end
+	}
+	t.head = append(t.head, t.parts...)
 	return t.head
 }

@@ -1,32 +1,26 @@
 package state
 
-import "graven/merkle"
+import (
+	"bytes"
 
-// page is what the bytes of a page hold. It never changes.
-type page struct {
-	top  child // without its hash
-	size int64 // estimate of the memory that it takes, in bytes
-}
-
-// What nodes take in memory, in bytes, keys not counted.
-const (
-	leafBytes  = 80
-	innerBytes = 144
-	stubBytes  = 32
-	pageBytes  = 160 // what a page takes besides
+	"graven/merkle"
 )
 
-// The most that a page holds: all nodes of a full tree of the height of a band.
+// The most that a page holds: all nodes of a full tree of the height of a band,
+// and as many places as it has at its lower border.
 const (
 	pageInners = 1<<bandHeights - 1
-	pageLeaves = 1 << (bandHeights - 1)
+	pageNodes  = pageInners + 1<<bandHeights
 )
 
-// parsePage reads a page, all of data and nothing behind it. It keeps no
-// reference to data, and computes no hash. The error wraps [ErrSyntax] or
-// [ErrLeaf].
+// parsePage reads a page, all of data and nothing behind it, and computes no
+// hash. The page keeps data, which must not change any more. The error wraps
+// [ErrSyntax] or [ErrLeaf].
 func parsePage(data []byte) (*page, error) {
-	r := pageReader{pathReader: pathReader{what: "page", rest: data, size: len(data)}}
+	r := pageReader{pathReader: pathReader{what: "page", rest: data, size: len(data)}, data: data}
+	if len(data) > MaxPage {
+		r.fail("a page of %d bytes, wanted at most %d", len(data), MaxPage)
+	}
 	if v := r.byte("the version", 255); r.err == nil && v != pageVersion {
 		r.fail("version %d is unknown, wanted %d", v, pageVersion)
 	}
@@ -40,45 +34,45 @@ func parsePage(data []byte) (*page, error) {
 	if r.floor > 0 {
 		words = n.inners
 	}
-	r.readWords(words)
+	prefix := r.readWords(words)
 	if r.err != nil {
 		return nil, r.err
 	}
-	r.leaves, r.pairs = make([]leaf, n.leaves), make([]pair, n.pairs)
-	r.inners, r.stubs = make([]inner, n.inners), make([]stub, n.stubs)
-	p := &page{
-		size: pageBytes + int64(len(r.text)+leafBytes*(n.leaves+2*n.pairs)+innerBytes*n.inners+stubBytes*n.stubs),
-	}
-	p.top = r.part(height)
+	r.spots = make([]spot, 0, n.leaves+n.pairs+n.inners+n.stubs)
+	live := r.node(height, r.offset())
 	if len(r.rest) > 0 {
 		r.fail("%d bytes are left behind the page", len(r.rest))
 	}
 	if r.err != nil {
 		return nil, r.err
 	}
-	return p, nil
+	size := pageBytes + int64(len(data)+spotBytes*len(r.spots))
+	return &page{data: data, spots: r.spots, prefix: prefix, floor: r.floor, live: live, size: size}, nil
 }
 
-// pageReader makes the nodes of a page. It takes each from the front of the
-// slice of its kind: a page is a few pieces of memory.
+// pageReader finds the nodes of a page.
 type pageReader struct {
 	pathReader
-	floor  uint8
-	leans  []byte
-	text   string           // all words
-	words  [pageInners]word // their places in text
-	next   int              // word
-	leaves []leaf
-	pairs  []pair
-	inners []inner
-	stubs  []stub
+	data  []byte // the page
+	floor uint8
+	leans []byte
+	words [pageInners]span
+	next  int // word
+	spots []spot
 }
-
-// word is where a word stands, and how much of it is that of the one before.
-type word struct{ from, to, common int }
 
 // counts says how many nodes of each kind a page has.
 type counts struct{ leaves, pairs, inners, stubs int }
+
+// offset is where the reader is. A page has at most MaxPage bytes.
+func (r *pageReader) offset() uint16 { return uint16(r.size - len(r.rest)) }
+
+// span takes the next n bytes and returns where they stand.
+func (r *pageReader) span(what string, n uint64) (span, []byte) {
+	from := r.offset()
+	b := r.take(what, int(n))
+	return span{from, uint16(len(b))}, b
+}
 
 // first takes the first element of a slice away from it.
 func first[T any](s *[]T) *T {
@@ -132,106 +126,108 @@ func (r *pageReader) count(height uint8, n *counts) {
 	}
 }
 
-// readWords reads n words.
-func (r *pageReader) readWords(n int) {
-	var room [1024]byte
-	text := room[:0]
-	var last []byte
-	for i := range n {
-		c := int(r.varint("common length", uint64(len(last))))
-		more := r.take("a key", int(r.varint("rest length", uint64(MaxKey-c))))
-		switch {
-		case r.err != nil:
-			return
-		case c+len(more) < MinKey:
-			r.fail("a key of %d bytes, wanted %d to %d", c+len(more), MinKey, MaxKey)
-			return
-		case i > 0 && (c == 0 || len(more) == 0 || c < len(last) && more[0] <= last[c]):
-			r.fail("key %x%x after %x: wanted a greater one of the same space, behind all that is common", last[:c], more, last)
-			return
-		}
-		from := len(text)
-		text = append(append(text, last[:c]...), more...)
-		last = text[from:]
-		r.words[i] = word{from, len(text), c}
+// readWords reads n words, at least one, and returns what all begin with.
+func (r *pageReader) readWords(n int) span {
+	prefix, _ := r.span("what all keys begin with", r.varint("common length", MaxKey))
+	if r.err == nil && prefix.n == 0 {
+		r.fail("keys of several spaces")
 	}
-	r.text = string(text)
+	var first, last []byte
+	for i := range n {
+		at, word := r.span("a key", r.varint("rest length", MaxKey-uint64(prefix.n)))
+		switch size := prefix.n + at.n; {
+		case r.err != nil:
+			return prefix
+		case size < MinKey:
+			r.fail("a key of %d bytes, wanted %d to %d", size, MinKey, MaxKey)
+		case i == 0:
+			first = word
+		case bytes.Compare(last, word) >= 0:
+			r.fail("key …%x after …%x, wanted a greater one", word, last)
+		}
+		r.words[i], last = at, word
+	}
+	if n == 1 && len(first) > 0 || n > 1 && common(first, last) > 0 {
+		r.fail("common length %d is not the longest", prefix.n)
+	}
+	return prefix
 }
 
-// part makes the node of that height, in preorder.
-func (r *pageReader) part(height uint8) child {
+// node reads the node of that height, with all below it in the page, and returns
+// its live count. The child that it is of stands at offset at, or, if it is the
+// page's root, its part.
+func (r *pageReader) node(height uint8, at uint16) (live uint64) {
+	i := len(r.spots)
+	r.spots = append(r.spots, spot{at: at, height: height})
 	switch height {
 	case 0:
-		l := first(&r.leaves)
-		r.leaf(l)
-		return child{node: l, meta: l.live() << 8}
+		r.spots[i].word = r.words[r.next]
+		r.next++
+		return r.version()
 	case 1:
-		p := first(&r.pairs)
-		r.leaf(&p.a)
-		r.leaf(&p.b)
-		return child{node: p, meta: (p.a.live()+p.b.live())<<8 | 1}
+		r.spots[i].word = r.words[r.next]
+		r.next += 2
+		return r.version() + r.version()
 	}
-	n := first(&r.inners)
 	left, right := children(height, *first(&r.leans))
-	n.left = r.child(left)
-	n.route = r.route()
-	n.right = r.child(right)
-	live := n.left.live() + n.right.live()
+	live = r.child(left)
+	r.spots[i].word = r.route()
+	r.spots[i].right = uint8(len(r.spots))
+	live += r.child(right)
 	if live > maxLive {
 		r.fail("%d live keys below a node, wanted at most %d", live, uint64(maxLive))
 	}
-	return child{node: n, meta: live<<8 | uint64(height)}
+	return live
 }
 
-// route returns the routing key of the gap that the reader has come to.
-func (r *pageReader) route() route {
+// route returns where the routing key stands of the gap that the reader has come to.
+func (r *pageReader) route() span {
 	w := r.words[r.next]
 	if r.floor > 0 {
 		r.next++
-		return newRoute(r.text[w.from:w.to])
+		return w
 	}
-	return newRoute(r.text[w.from : w.from+w.common+1])
+	before := r.words[r.next-1]
+	w.n = 1 + uint16(common(before.of(r.data), w.of(r.data)))
+	return w
 }
 
-// child makes a child of that height.
-func (r *pageReader) child(height uint8) child {
-	hash := r.take("a hash", merkle.HashSize)
-	var c child
-	if height < r.floor {
-		c = r.below(height)
-	} else {
-		c = r.part(height)
-	}
-	copy(c.hash[:], hash)
-	return c
-}
-
-// below makes a stub.
-func (r *pageReader) below(height uint8) child {
-	s := first(&r.stubs)
+// child reads a child of that height and returns its live count.
+func (r *pageReader) child(height uint8) uint64 {
+	at := r.offset()
+	r.take("a hash", merkle.HashSize)
 	live := r.varint("live count", min(maxLive, uint64(1)<<min(height, 63)))
-	s.File = uint32(r.varint("file", NoFile-1))
-	s.Off = r.varint("offset", 1<<63-1)
-	s.Len = uint32(r.varint("length", MaxPage))
-	s.Oldest = s.File - uint32(r.varint("age of the oldest page", uint64(s.File)))
-	s.Bytes = r.varint("bytes of pages", 1<<63-1)
-	return child{node: s, meta: live<<8 | uint64(height)}
+	if height < r.floor {
+		r.spots = append(r.spots, spot{at: at, height: height})
+		r.place()
+		return live
+	}
+	if got := r.node(height, at); got != live {
+		r.fail("live count %d, wanted %d", live, got)
+	}
+	return live
 }
 
-// leaf reads a leaf.
-func (r *pageReader) leaf(l *leaf) {
-	w := r.words[r.next]
-	r.next++
-	l.key = r.text[w.from:w.to]
-	copy(l.digest[:], r.take("a digest", merkle.HashSize))
-	l.seq = r.varint("seq", MaxInt)
+// place reads where a child below the page lies.
+func (r *pageReader) place() {
+	file := r.varint("file", NoFile-1)
+	r.varint("offset", 1<<63-1)
+	r.varint("length", MaxPage)
+	r.varint("age of the oldest page", file)
+	r.varint("bytes of pages", 1<<63-1)
+}
+
+// version reads a leaf without its key and returns its live count.
+func (r *pageReader) version() uint64 {
+	r.take("a digest", merkle.HashSize)
+	seq := r.varint("seq", MaxInt)
 	n := r.varint("version number", MaxInt<<1|1)
-	l.n, l.alive = n>>1, n&1 == 1
-	l.created = l.seq
-	if l.n > 1 {
-		l.created -= r.varint("age of version 1", l.seq)
+	created := seq
+	if n>>1 > 1 {
+		created -= r.varint("age of version 1", seq)
 	}
-	if err := checkVersion(l.seq, l.n, l.created); err != nil && r.err == nil {
+	if err := checkVersion(seq, n>>1, created); err != nil && r.err == nil {
 		r.err = err
 	}
+	return n & 1
 }

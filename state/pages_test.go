@@ -442,15 +442,35 @@ type writerFunc func([]byte) (Ref, error)
 
 func (w writerFunc) WritePage(p []byte) (Ref, error) { return w(p) }
 
-// again encodes a parsed page.
+// again encodes a parsed page, as it is and unpacked.
 func again(p *page) []byte {
-	var got []byte
-	top := p.top
-	w := mapWriter{from: NoFile, to: writerFunc(func(b []byte) (Ref, error) { got = bytes.Clone(b); return Ref{}, nil })}
-	if _, err := w.page(&top); err != nil {
-		panic(err)
+	var got [2][]byte
+	root := child{meta: p.live<<liveShift | uint64(p.spots[0].height)}
+	packed := root.on(p)
+	unpacked := packed
+	unpack(&unpacked)
+	for i, c := range []child{packed, unpacked} {
+		w := mapWriter{from: NoFile, to: writerFunc(func(b []byte) (Ref, error) { got[i] = bytes.Clone(b); return Ref{}, nil })}
+		if _, err := w.page(&c); err != nil {
+			panic(err)
+		}
 	}
-	return got
+	if !bytes.Equal(got[0], got[1]) {
+		panic("a page is not written as its nodes are")
+	}
+	return got[0]
+}
+
+// unpack unpacks all that is in memory.
+func unpack(c *child) {
+	if _, away := c.place(); away {
+		return
+	}
+	c.node = c.opened(&room{keys: new(keyRoom)})
+	if n, ok := c.node.(*inner); ok {
+		unpack(&n.left)
+		unpack(&n.right)
+	}
 }
 
 func FuzzPage(f *testing.F) {
@@ -525,15 +545,15 @@ func TestPageBytes(t *testing.T) {
 		leaves []Leaf
 		want   string
 	}{
-		"a leaf": {[]Leaf{leaf("ka", 5, 1, 5, true)}, "01 00  00 02 6b61 " + digest + " 05 03"},
+		"a leaf": {[]Leaf{leaf("ka", 5, 1, 5, true)}, "01 00  02 6b61 00 " + digest + " 05 03"},
 		"a pair": {
 			[]Leaf{ka, kab},
-			"01 01  00 02 6b61  02 01 62 " + digest + " ac02 04 a502 " + digest + " 02 03",
+			"01 01  02 6b61 00 01 62 " + digest + " ac02 04 a502 " + digest + " 02 03",
 		},
 		"three leaves": {
 			[]Leaf{ka, kab, kb},
-			"01 02 01  00 02 6b61  02 01 62  01 01 62" + hex.EncodeToString(hash[:]) + digest + " ac02 04 a502" +
-				hex.EncodeToString(right[:]) + digest + " 02 03" + digest + " 03 03",
+			"01 02 01  01 6b 01 61 02 6162 01 62" + hex.EncodeToString(hash[:]) + "00" + digest + " ac02 04 a502" +
+				hex.EncodeToString(right[:]) + "02" + digest + " 02 03" + digest + " 03 03",
 		},
 	} {
 		var got string

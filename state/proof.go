@@ -33,7 +33,7 @@ func (m Map) Prove(key []byte) (Proof, error) {
 	if root == nil {
 		return p, nil
 	}
-	w := way{key: key, steps: make([]Step, 0, root.height()), text: make([]byte, 0, 4*len(key))}
+	w := way{key: key, steps: make([]Step, 0, root.height()), text: make([]byte, 0, 4*len(key)), room: room{keys: new(keyRoom)}}
 	end, err := w.down(m.pages(), root)
 	if err != nil {
 		return Proof{}, err
@@ -48,12 +48,17 @@ type way struct {
 	key   []byte
 	steps []Step
 	text  []byte // routing keys so far: a few pieces of memory for all of them
+	room  room
 }
 
 // down goes on from c and returns the leaf at the end.
 func (w *way) down(p *pages, c *child) (*leaf, error) {
 	for {
-		switch t := c.node.(type) {
+		n, err := p.open(c, &w.room)
+		if err != nil {
+			return nil, err
+		}
+		switch t := n.(type) {
 		case *inner:
 			w.text = t.route.appendTo(w.text)
 			if t.route.above(w.key) {
@@ -74,12 +79,6 @@ func (w *way) down(p *pages, c *child) (*leaf, error) {
 			return &t.b, nil
 		case *leaf:
 			return t, nil
-		case *stub:
-			page, err := p.load(c, t)
-			if err != nil {
-				return nil, err
-			}
-			c = &page.top
 		}
 	}
 }

@@ -144,6 +144,7 @@ type rangeProver struct {
 	r      Range
 	aim    Aim
 	pages  *pages
+	keys   keyRoom
 	leaves []Leaf
 	tree   []byte
 	err    error // the first one; the proof is worth nothing then
@@ -176,22 +177,21 @@ func (p *rangeProver) part(b branch, lo, hi []byte) (first, last []byte) {
 	if b.child == nil {
 		return p.leaf(b.leaf)
 	}
-	switch t := b.child.node.(type) {
+	if p.err != nil {
+		return nil, nil
+	}
+	var n node
+	r := room{keys: &p.keys}
+	if n, p.err = p.pages.open(b.child, &r); p.err != nil {
+		return nil, nil
+	}
+	switch t := n.(type) {
 	case *inner:
 		return p.inner(branch{child: &t.left}, branch{child: &t.right}, t.route.appendTo(nil), lo, hi)
 	case *pair:
 		return p.inner(branch{leaf: &t.a}, branch{leaf: &t.b}, []byte(t.route()), lo, hi)
 	case *leaf:
 		return p.leaf(t)
-	case *stub:
-		if p.err != nil {
-			return nil, nil
-		}
-		var page *page
-		if page, p.err = p.pages.load(b.child, t); p.err != nil {
-			return nil, nil
-		}
-		return p.part(branch{child: &page.top}, lo, hi)
 	}
 	panic("state: a node of no known kind")
 }

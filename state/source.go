@@ -28,7 +28,7 @@ func (r Ref) String() string {
 // compared with ==, and is safe for concurrent use.
 type Source interface {
 	// ReadPage returns the bytes that [PageWriter.WritePage] was given, verified
-	// against a checksum. The caller does not change them.
+	// against a checksum. The caller keeps them, and nobody changes them any more.
 	ReadPage(Ref) ([]byte, error)
 }
 
@@ -40,9 +40,9 @@ type Place struct {
 	Bytes  uint64 // of all pages of the subtree
 }
 
-// stub is a node that lies on a page. What its hash, live count and height are
-// is known to its parent, as of every node.
-// Invariant: Ref.File is the greatest number of a file in the subtree, since a
+// stub is the root of a space that lies on a page. What its hash, live count and
+// height are is known to the space, as of every node to its parent.
+// Invariant: of every Place, Ref.File is the greatest number of a file in the subtree, since a
 // page is written after those below it.
 type stub struct{ Place }
 
@@ -54,29 +54,36 @@ type pages struct {
 	cache *Cache
 }
 
-// load returns the page of c, whose node s is, by way of the cache.
-func (p *pages) load(c *child, s *stub) (*page, error) {
-	got := p.cache.get(s.Ref)
-	if got == nil {
-		var err error
-		if got, err = p.read(s.Ref); err != nil {
-			return nil, err
-		}
-		p.cache.put(s.Ref, got)
-	}
-	return got, got.fits(c, s)
-}
+// load returns the page on which the node of c lies, by way of the cache.
+func (p *pages) load(c *child) (*page, error) { return p.fetch(c, p.cache.put) }
 
 // peek is load without a trace in the cache, for who passes by once.
-func (p *pages) peek(c *child, s *stub) (*page, error) {
-	got := p.cache.get(s.Ref)
+func (p *pages) peek(c *child) (*page, error) { return p.fetch(c, func(Ref, *page) {}) }
+
+func (p *pages) fetch(c *child, keep func(Ref, *page)) (*page, error) {
+	at, _ := c.place()
+	got := p.cache.get(at.Ref)
 	if got == nil {
 		var err error
-		if got, err = p.read(s.Ref); err != nil {
+		if got, err = p.read(at.Ref); err != nil {
 			return nil, err
 		}
+		keep(at.Ref, got)
 	}
-	return got, got.fits(c, s)
+	return got, got.fits(c, at.Ref)
+}
+
+// open returns the node of c, wherever it lies: a *leaf, a *pair or an *inner. One
+// that is not in memory as such is unpacked into r, in which c may stand.
+func (p *pages) open(c *child, r *room) (node, error) {
+	if _, away := c.place(); !away {
+		return c.opened(r), nil
+	}
+	page, err := p.load(c)
+	if err != nil {
+		return nil, err
+	}
+	return page.node(0, r), nil
 }
 
 // read reads and parses a page.
@@ -95,10 +102,10 @@ func (p *pages) read(ref Ref) (*page, error) {
 // fits refuses a page whose root node is not the one that its parent knows. Its
 // hash is not computed: the Source has verified a checksum, and
 // [Map.VerifyPages] computes all.
-func (p *page) fits(c *child, s *stub) error {
-	if p.top.meta != c.meta {
+func (p *page) fits(c *child, at Ref) error {
+	if height := p.spots[0].height; height != c.height() || p.live != c.live() {
 		return fmt.Errorf("%w: %v: height %d and %d live keys, wanted %d and %d",
-			ErrPage, s.Ref, p.top.height(), p.top.live(), c.height(), c.live())
+			ErrPage, at, height, p.live, c.height(), c.live())
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ func (m Map) VerifyPages(ctx context.Context, report func(Ref, error)) error {
 type pageVerifier struct {
 	ctx    context.Context
 	pages  *pages
+	keys   keyRoom
 	report func(Ref, error)
 }
 
@@ -29,35 +30,37 @@ type pageVerifier struct {
 // lies below in pages, itself included; Oldest is the greatest number if there
 // is none.
 func (v *pageVerifier) child(c *child, in Ref) Place {
-	s, ok := c.node.(*stub)
-	if !ok {
-		return v.node(c, c, in)
+	at, away := c.place()
+	if !away {
+		return v.node(c, in)
 	}
 	if v.ctx.Err() != nil {
-		return s.Place
+		return at
 	}
-	p, err := v.pages.read(s.Ref)
+	p, err := v.pages.read(at.Ref)
 	if err == nil {
-		err = p.fits(c, s)
+		err = p.fits(c, at.Ref)
 	}
 	if err != nil {
-		v.report(s.Ref, err)
-		return s.Place
+		v.report(at.Ref, err)
+		return at
 	}
-	got := v.node(c, &p.top, s.Ref)
-	got = Place{s.Ref, min(got.Oldest, s.File), got.Bytes + uint64(s.Len)}
-	if got != s.Place && v.ctx.Err() == nil {
-		v.report(s.Ref, fmt.Errorf("%w: %v: %d bytes from file %d on lie below it, wanted %d from file %d on",
-			ErrPage, s.Ref, got.Bytes, got.Oldest, s.Bytes, s.Oldest))
+	root := c.on(p)
+	got := v.node(&root, at.Ref)
+	got = Place{at.Ref, min(got.Oldest, at.File), got.Bytes + uint64(at.Len)}
+	if got != at && v.ctx.Err() == nil {
+		v.report(at.Ref, fmt.Errorf("%w: %v: %d bytes from file %d on lie below it, wanted %d from file %d on",
+			ErrPage, at.Ref, got.Bytes, got.Oldest, at.Bytes, at.Oldest))
 	}
-	return s.Place
+	return at
 }
 
-// node verifies the node of at, which is no stub, against the hash in c.
-func (v *pageVerifier) node(c, at *child, in Ref) Place {
+// node verifies the node of c, which is in memory.
+func (v *pageVerifier) node(c *child, in Ref) Place {
 	below := Place{Oldest: NoFile}
 	got := c.hash
-	switch n := at.node.(type) {
+	r := room{keys: &v.keys}
+	switch n := c.opened(&r).(type) {
 	case *leaf:
 		got = n.hash()
 	case *pair:
@@ -68,7 +71,7 @@ func (v *pageVerifier) node(c, at *child, in Ref) Place {
 		got = n.hash()
 	}
 	if got != c.hash {
-		v.report(in, fmt.Errorf("%w: %v: a node of height %d has hash %s, wanted %s", ErrPage, in, at.height(), got, c.hash))
+		v.report(in, fmt.Errorf("%w: %v: a node of height %d has hash %s, wanted %s", ErrPage, in, c.height(), got, c.hash))
 	}
 	return below
 }

@@ -8,7 +8,7 @@ import "iter"
 // that is yielded.
 func (m Map) Ascend(from []byte) iter.Seq2[Leaf, error] {
 	return func(yield func(Leaf, error) bool) {
-		w := walk{m.pages(), yield}
+		w := walk{pages: m.pages(), yield: yield}
 		roots := m.roots()
 		for i := range roots {
 			r := &roots[i]
@@ -29,7 +29,7 @@ func (m Map) Ascend(from []byte) iter.Seq2[Leaf, error] {
 // An error says that a page could not be read, and is the last that is yielded.
 func (m Map) Descend(before []byte) iter.Seq2[Leaf, error] {
 	return func(yield func(Leaf, error) bool) {
-		w := walk{m.pages(), yield}
+		w := walk{pages: m.pages(), yield: yield}
 		roots := m.roots()
 		for i := len(roots) - 1; i >= 0; i-- {
 			r := &roots[i]
@@ -49,12 +49,16 @@ func (m Map) Descend(before []byte) iter.Seq2[Leaf, error] {
 type walk struct {
 	pages *pages
 	yield func(Leaf, error) bool
+	keys  keyRoom
 }
 
 // up yields the leaves from c down whose key is at least from.
 func (w *walk) up(c *child, from []byte) bool {
+	r := room{keys: &w.keys}
 	for {
-		switch t := c.node.(type) {
+		switch t := w.open(c, &r).(type) {
+		case nil:
+			return false
 		case *leaf:
 			return w.upLeaf(t, from)
 		case *pair:
@@ -67,10 +71,6 @@ func (w *walk) up(c *child, from []byte) bool {
 				from = nil
 			}
 			c = &t.right
-		case *stub:
-			if c = w.load(c, t); c == nil {
-				return false
-			}
 		}
 	}
 }
@@ -81,8 +81,11 @@ func (w *walk) upLeaf(l *leaf, from []byte) bool {
 
 // down yields the leaves from c down whose key is less than before; nil: all.
 func (w *walk) down(c *child, before []byte) bool {
+	r := room{keys: &w.keys}
 	for {
-		switch t := c.node.(type) {
+		switch t := w.open(c, &r).(type) {
+		case nil:
+			return false
 		case *leaf:
 			return w.downLeaf(t, before)
 		case *pair:
@@ -95,10 +98,6 @@ func (w *walk) down(c *child, before []byte) bool {
 				before = nil
 			}
 			c = &t.left
-		case *stub:
-			if c = w.load(c, t); c == nil {
-				return false
-			}
 		}
 	}
 }
@@ -107,14 +106,14 @@ func (w *walk) downLeaf(l *leaf, before []byte) bool {
 	return before != nil && l.key >= string(before) || w.yield(l.export(), nil)
 }
 
-// load returns what lies on the page of c. After an error, which it yields, nil.
-func (w *walk) load(c *child, s *stub) *child {
-	page, err := w.pages.load(c, s)
+// open returns the node of c. After an error, which it yields, nil.
+func (w *walk) open(c *child, r *room) node {
+	n, err := w.pages.open(c, r)
 	if err != nil {
 		w.yield(Leaf{}, err)
 		return nil
 	}
-	return &page.top
+	return n
 }
 
 // LiveRange returns the number of live keys in [from, to), in time logarithmic
@@ -177,8 +176,13 @@ func (m Map) liveBelow(key []byte) (uint64, error) {
 // liveBelow returns the number of live keys less than key from c down.
 func (p *pages) liveBelow(c *child, key []byte) (uint64, error) {
 	var below uint64
+	r := room{keys: new(keyRoom)}
 	for {
-		switch t := c.node.(type) {
+		n, err := p.open(c, &r)
+		if err != nil {
+			return 0, err
+		}
+		switch t := n.(type) {
 		case *inner:
 			if t.route.above(key) {
 				c = &t.left
@@ -190,12 +194,6 @@ func (p *pages) liveBelow(c *child, key []byte) (uint64, error) {
 			return below + t.a.liveBelow(key) + t.b.liveBelow(key), nil
 		case *leaf:
 			return below + t.liveBelow(key), nil
-		case *stub:
-			page, err := p.load(c, t)
-			if err != nil {
-				return 0, err
-			}
-			c = &page.top
 		}
 	}
 }

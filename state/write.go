@@ -60,7 +60,7 @@ func Open(root Root, src Source, cache *Cache) (Map, error) {
 		if s.Live > maxLive || s.Len == 0 || s.Len > MaxPage || s.Oldest > s.File || s.File == NoFile || s.Bytes < uint64(s.Len) {
 			return Map{}, fmt.Errorf("%w: space %02x: %d live keys on a %v, %d bytes from file %d on", ErrPage, s.Space, s.Live, s.Ref, s.Bytes, s.Oldest)
 		}
-		tree := child{node: &stub{s.Place}, hash: s.Hash, meta: s.Live<<8 | uint64(s.Height)}
+		tree := child{node: &stub{s.Place}, hash: s.Hash, meta: s.Live<<liveShift | uint64(s.Height)}
 		v.roots = append(v.roots, spaceRoot{s.Space, tree})
 	}
 	if err := checkSpaces(lines, -1); err != nil {
@@ -82,7 +82,8 @@ func (m Map) Source() Source {
 }
 
 // Weight estimates, rather too high, the bytes of memory that the map holds and
-// a map opened on pages would not: nodes made and pages drawn in.
+// a map opened on pages would not: nodes made, and pages of which a part is in
+// use beside them.
 func (m Map) Weight() int64 {
 	if m.v == nil {
 		return 0
@@ -127,8 +128,8 @@ type mapWriter struct {
 // other, at least its root page is written: it lies in the newest file of the
 // subtree, and says where what is below it lies.
 func (w *mapWriter) page(c *child) (Place, error) {
-	if s, ok := c.node.(*stub); ok && s.Oldest >= w.below && s.File < w.from {
-		return s.Place, nil
+	if at, away := c.place(); away && at.Oldest >= w.below && at.File < w.from {
+		return at, nil
 	}
 	t := new(pageText)
 	if n := len(w.spare); n > 0 {
@@ -148,7 +149,8 @@ func (w *mapWriter) page(c *child) (Place, error) {
 }
 
 // part adds the node of c to the page t. A page may have come to lie in the
-// middle of the band: then its nodes become part of this one.
+// middle of the band: then its nodes become part of this one. What is packed is
+// copied.
 func (w *mapWriter) part(t *pageText, c *child) error {
 	switch n := c.node.(type) {
 	case *leaf:
@@ -162,28 +164,58 @@ func (w *mapWriter) part(t *pageText, c *child) error {
 			return err
 		}
 		if t.floor > 0 {
-			t.word(n.route.appendTo(nil))
+			t.words = n.route.appendTo(t.words)
+			t.endWord()
 		}
 		return w.child(t, &n.right)
-	case *stub:
-		p, err := w.pages.peek(c, n)
+	default:
+		p, i, err := w.packed(c)
 		if err != nil {
 			return err
 		}
-		return w.part(t, &p.top)
+		return w.copy(t, p, i)
 	}
 	return nil
 }
 
-// child adds a child to the page t: its hash, and either its node or where that lies.
+// packed returns the page in which the node of c stands, and its number there.
+func (w *mapWriter) packed(c *child) (*page, uint8, error) {
+	if _, away := c.place(); away {
+		p, err := w.pages.peek(c)
+		return p, 0, err
+	}
+	return c.node.(*page), c.number(), nil
+}
+
+// copy adds node i of a page in memory to the page t.
+func (w *mapWriter) copy(t *pageText, p *page, i uint8) error {
+	s := &p.spots[i]
+	if s.height < 2 {
+		t.packed(p, i)
+		return nil
+	}
+	left, right := p.child(i+1), p.child(s.right)
+	t.lean(left.height(), right.height())
+	if err := w.child(t, &left); err != nil {
+		return err
+	}
+	if t.floor > 0 {
+		t.words = p.appendWord(t.words, s.word)
+		t.endWord()
+	}
+	return w.child(t, &right)
+}
+
+// child adds a child to the page t: what it says of its node, and either that or
+// where it lies.
 func (w *mapWriter) child(t *pageText, c *child) error {
-	t.parts = append(t.parts, c.hash[:]...)
+	t.child(c)
 	if c.height() >= t.floor {
 		return w.part(t, c)
 	}
 	p, err := w.page(c)
 	if err == nil {
-		t.below(c.live(), p)
+		t.place(p)
 	}
 	return err
 }
