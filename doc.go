@@ -27,9 +27,10 @@
 //	sequence.go    what the committer adds: conditions, seq, time, versions, state
 //	persist.go     the commit point: room, write-ahead log, sync; then files, view, receipts
 //	settle.go      behind the acknowledgements: sync, tiles, sealed blocks, published checkpoint
+//	keep.go        behind that, at leisure: index segments, their merges, state pages
 //
 // The way of a read: view.go, value.go, prove.go. What happens at open:
-// open.go, recover.go, scan.go, replay.go. What check does: check*.go.
+// open.go, start.go, recover.go, scan.go, replay.go. What check does: check*.go.
 //
 // Invariants, which no change may break, are in ARCHITECTURE.md.
 package graven

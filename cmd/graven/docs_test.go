@@ -18,7 +18,7 @@ import (
 // The commands of the documentation are run as they stand there, so that a
 // page that has gone stale fails like any other code.
 //
-// In docs/proofs.md and docs/cookbook.md these are the blocks that are fenced with
+// In docs/proofs.md, docs/cookbook.md and docs/operations.md these are the blocks that are fenced with
 //
 //	```sh test             every command of it succeeds
 //	```sh test exits=1     the block ends with this code
@@ -87,6 +87,7 @@ var docsNeeds = []struct {
 	{"openssl ", []string{"openssl"}},
 	{"sha256sum", []string{"sha256sum"}},
 	{"base64", []string{"base64"}},
+	{"python3", []string{"python3"}},
 	{"by-hand", []string{"basenc", "base64", "sha256sum"}},
 	{"rescue", []string{"basenc", "base64", "sha256sum", "split", "paste"}},
 }
@@ -209,6 +210,8 @@ func TestDocsProofs(t *testing.T) { docsTest(t, "docs/proofs.md") }
 
 func TestDocsCookbook(t *testing.T) { docsTest(t, "docs/cookbook.md") }
 
+func TestDocsOperations(t *testing.T) { docsTest(t, "docs/operations.md") }
+
 // docsTest runs the blocks of a page.
 func docsTest(t *testing.T, page string) {
 	blocks, err := docsBlocks(docsPage(t, page))
@@ -219,7 +222,7 @@ func docsTest(t *testing.T, page string) {
 		t.Fatalf("%s has no block that is marked as tested", page)
 	}
 	bin := t.TempDir()
-	env := docsEnv(bin)
+	env := append(docsEnv(bin), "DOCS="+filepath.Join(docsRoot(t), "docs"))
 	build := docsBlock{text: "go build -o '" + filepath.Join(bin, "graven") + "' ./cmd/graven"}
 	if err := docsShell(t, docsRoot(t), build, env); err != nil {
 		t.Fatal(err)

@@ -69,6 +69,7 @@ func goldenRun(t *testing.T, x *Index) Run {
 		Documents: []Document{{"authority", 2}},
 		Signed:    []Signed{{idOf("req 4"), 4}},
 		Features:  []Feature{{"tx/1", 1}, {"block/1", 3}, {"authority/1", 2}, {"genesis/1", 0}},
+		Entered:   []Entered{{Total: 1}, {Class: "log", Number: 3, Count: 2, Total: 9}, {Class: "main", Count: 1, Total: 1}},
 	}
 }
 
