@@ -124,14 +124,42 @@ func sourceAlone(t testing.TB) *fsx.Mem {
 // sealed already, is equal after a sync too.
 func ledgerOf(t testing.TB, d fsx.Disk) map[string]string {
 	t.Helper()
-	all := contentOf(t, d)
+	all := contentsOf(d)
 	for name := range all {
-		for _, folder := range []string{"wal/", "meta/host/", "meta/keys/priv/", "state/"} {
-			if strings.HasPrefix(name, "vaults/main/"+folder) {
-				delete(all, name)
+		if !equalInMirrors(name) {
+			delete(all, name)
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("only %d files", len(all))
+	}
+	return all
+}
+
+func equalInMirrors(name string) bool {
+	for _, folder := range []string{"wal/", "meta/host/", "meta/keys/priv/", "state/"} {
+		if strings.HasPrefix(name, "vaults/main/"+folder) {
+			return false
+		}
+	}
+	return true
+}
+
+// contentsOf is every file of a vault; of one that is not there none.
+func contentsOf(d fsx.Disk) map[string]string {
+	all := map[string]string{}
+	var below func(folder string)
+	below = func(folder string) {
+		entries, _ := d.ReadDir(folder)
+		for _, e := range entries {
+			if name := folder + "/" + e.Name; e.Dir {
+				below(name)
+			} else {
+				all[name] = string(readAll(d, name))
 			}
 		}
 	}
+	below("vaults/main")
 	return all
 }
 
