@@ -51,7 +51,11 @@ func (v *Vault) settle() error {
 	}
 	v.wal.Forget(view.height - 1)
 	if v.opts.scripted || v.following { // nobody else keeps
-		return v.keep(context.Background())
+		err := v.keep(context.Background())
+		if errors.Is(err, fsx.ErrNoSpace) {
+			err = v.behind("keeping index and state", err)
+		}
+		return err
 	}
 	select {
 	case v.covered <- struct{}{}:
