@@ -7,6 +7,7 @@ import (
 
 	"graven/internal/block"
 	"graven/internal/fsx"
+	"graven/internal/journal"
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
@@ -15,13 +16,13 @@ import (
 // received is one group of a source: its lines were held against each other and are
 // in the tree of the source's checkpoint.
 type received struct {
-	first   uint64 // seq of its first record
-	lines   []byte // each with its newline
-	ends    []int  // behind each line's newline, in lines
-	leaves  []merkle.Hash
-	blocks  []record.Block // of its block records, in order
-	state   merkle.Hash    // root that its commit line states
-	after   tip            // what of it follows from the lines: next, time, tree, epoch, height, prev
+	first  uint64 // seq of its first record
+	lines  []byte // each with its newline
+	ends   []int  // behind each line's newline, in lines
+	leaves []merkle.Hash
+	blocks []record.Block // of its block records, in order
+	state  merkle.Hash    // root that its commit line states
+	after  tip            // what of it follows from the lines: next, time, tree, epoch, height, prev
 }
 
 // line is record i of the group, without its newline.
@@ -39,7 +40,9 @@ type intake struct {
 	from *Vault
 	head proof.Checkpoint
 	scan *scanner
-	next uint64 // the first record that was not read
+	next uint64 // the first record that no group has yet
+	// ahead are the lines from next on that were read from the source already.
+	ahead [][]byte
 }
 
 // readFrom begins behind the tip of a mirror; nil: at the source's beginning.
@@ -57,7 +60,7 @@ func readFrom(from *Vault, head proof.Checkpoint, mirror *Vault) *intake {
 
 const (
 	stretchBytes = 4 << 20 // of lines that are read, about, before they are applied
-	stretchLines = 512     // that are read at once
+	aheadLines   = 512     // that are read from the source at once
 )
 
 // stretch reads some groups, at least one, and shows that they are in the tree of the
@@ -84,26 +87,41 @@ func (r *intake) group() (*received, error) {
 	g := &received{first: r.next}
 	r.scan.leaf = func(h merkle.Hash) { g.leaves = append(g.leaves, h) }
 	for r.next < r.head.Size {
-		lines, err := r.from.journal.Lines(r.next, min(r.head.Size, r.next+stretchLines))
+		line, err := r.line()
 		if err != nil {
-			return nil, r.from.damaged(err)
+			return nil, err
 		}
-		for _, line := range lines {
-			at, _ := r.from.journal.Position(r.next) // for errors only
-			if err := r.scan.line(r.next, line, at); err != nil {
-				return nil, err
-			}
-			r.next++
-			g.lines = append(append(g.lines, line...), '\n')
-			g.ends = append(g.ends, len(g.lines))
-			if r.scan.size == r.next {
-				g.blocks, r.scan.blocks = r.scan.blocks, nil
-				g.state, g.after = r.scan.state, r.scan.tip()
-				return g, nil
-			}
+		g.lines = append(append(g.lines, line...), '\n')
+		g.ends = append(g.ends, len(g.lines))
+		if r.scan.size == r.next {
+			g.blocks, r.scan.blocks = r.scan.blocks, nil
+			g.state, g.after = r.scan.state, r.scan.tip()
+			return g, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: record %d, the last that the checkpoint covers, ends no group", ErrDamaged, r.head.Size-1)
+}
+
+// line reads the next line and holds it against those before.
+func (r *intake) line() ([]byte, error) {
+	if len(r.ahead) == 0 {
+		lines, err := r.from.journal.Lines(r.next, min(r.head.Size, r.next+aheadLines))
+		if err != nil {
+			return nil, r.from.damaged(err)
+		}
+		r.ahead = lines
+	}
+	line := r.ahead[0]
+	if err := r.scan.line(r.next, line, journal.Pos{}); err != nil {
+		// To find a place in an old part of the log costs reading it: only for the error.
+		if at, lost := r.from.journal.Position(r.next); lost == nil {
+			err = r.scan.line(r.next, line, at)
+		}
+		return nil, err
+	}
+	r.ahead = r.ahead[1:]
+	r.next++
+	return line, nil
 }
 
 // covered shows that what was read is the beginning of the tree of the checkpoint.

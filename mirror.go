@@ -90,13 +90,14 @@ func (s *Store) openFollowing(name string) (*Vault, error) {
 	return v, nil
 }
 
-// recoverMirror brings a mirror in order, as an open for writing does with other vaults.
-func (s *Store) recoverMirror(name string) error {
+// recoverMirror brings a mirror in order, as an open for writing does with other
+// vaults, and tells what it put right.
+func (s *Store) recoverMirror(name string) ([]string, error) {
 	v, err := s.openFollowing(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return v.close()
+	return v.recovered, v.close()
 }
 
 // publicKeys are the verifier keys in the vault's folder, the log's first; what

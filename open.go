@@ -33,8 +33,9 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 		return nil, err
 	}
 	o := s.opts
+	var put []string // right, before it was opened for reading
 	if mirror != "" && !o.ReadOnly {
-		if err := s.recoverMirror(name); err != nil {
+		if put, err = s.recoverMirror(name); err != nil {
 			return nil, err
 		}
 		o.ReadOnly = true
@@ -48,7 +49,7 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 	}
 	for {
 		v := s.newVault(name, o)
-		v.mirror = mirror
+		v.mirror, v.recovered = mirror, put
 		err := v.open(s.lock != nil)
 		if err == nil {
 			v.start()

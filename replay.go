@@ -13,14 +13,14 @@ import (
 // replayer applies the records of the log from the start of an open on. It is what
 // a restart costs; every version goes through applyOps, as on the live path.
 type replayer struct {
-	v     *Vault
-	mend  bool // files may be made again
-	order entering
-	place func(seq uint64) (journal.Pos, error) // of a record, for errors; nil: in the vault's own log
-	touched *[][]byte // as applyOps wants it
-	edit  *state.Edit // nil below based
-	based uint64      // the records whose versions the state began with
-	base  state.Map
+	v       *Vault
+	mend    bool // files may be made again
+	order   entering
+	place   func(seq uint64) (journal.Pos, error) // of a record, for errors; nil: in the vault's own log
+	touched *[][]byte                             // as applyOps wants it
+	edit    *state.Edit                           // nil below based
+	based   uint64                                // the records whose versions the state began with
+	base    state.Map
 }
 
 // entering lets artifacts enter the blocks in the order of the log: a

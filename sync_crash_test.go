@@ -91,7 +91,7 @@ func goesOn(from fsx.Disk, want map[string]string, to *fsx.Mem, old, published u
 // way that the crash model knows: readers keep what was published, and the next sync
 // ends with the source's bytes.
 func TestSyncCrashStates(t *testing.T) {
-	perPrefix := 3
+	perPrefix := 2
 	switch {
 	case testing.Short():
 		perPrefix = 1
@@ -143,7 +143,7 @@ func TestSyncCrashStates(t *testing.T) {
 // TestEveryCallOfASyncFails lets each call of the target's disk fail, then each of the
 // source's: the error is typed, readers keep what they had, and the next sync ends it.
 func TestEveryCallOfASyncFails(t *testing.T) {
-	step := 5
+	step := 7
 	switch {
 	case testing.Short():
 		step = 37
@@ -156,12 +156,11 @@ func TestEveryCallOfASyncFails(t *testing.T) {
 	for _, side := range []string{"target", "source"} {
 		run := func(trip func(fsx.Call) error) (*fsx.Mem, int, error) {
 			a, b := fsx.Disk(from.Clone()), to.Clone()
-			on, counting := fsx.Disk(b), fsx.Fault(nil, nil)
+			on, counting := fsx.Disk(b), fsx.Fault(a, trip)
 			if side == "target" {
 				counting = fsx.Fault(b, trip)
 				on = counting
 			} else {
-				counting = fsx.Fault(a, trip)
 				a = counting
 			}
 			_, err := syncDisks(a, on, SyncOptions{})

@@ -524,3 +524,46 @@ func TestSyncRefuses(t *testing.T) {
 		t.Errorf("a new mirror with another key: %v", err)
 	}
 }
+
+// TestMirrorMakesDerivedFilesAgain: an open of a mirror's store for writing makes its
+// derived files again, to the same bytes; only the checkpoint comes from the source.
+func TestMirrorMakesDerivedFilesAgain(t *testing.T) {
+	from, to := sourceAlone(t), fsx.NewMem()
+	mustSync(t, from, to)
+	for _, kind := range []string{"tile/", "index/", "state/", "meta/keys/pub/", "meta/policy/", "checkpoint"} {
+		bare := to.Clone()
+		for _, file := range filesBelow(t, bare, "vaults/main") {
+			if strings.HasPrefix(file, "vaults/main/"+kind) {
+				if err := bare.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if kind == "checkpoint" {
+			if _, err := recheck(bare); err == nil {
+				t.Error("a mirror without a checkpoint is read")
+			}
+			if r := mustSync(t, from, bare); r.Records != 0 {
+				t.Errorf("without its checkpoint: %+v", r)
+			}
+		}
+		report, err := recheck(bare)
+		if err != nil || report.Damaged() {
+			t.Errorf("without %s: %v %+v", kind, err, report)
+		}
+		sameLedger(t, from, bare)
+		mirrorStands(t, bare)
+	}
+}
+
+// recheck rebuilds what can be of a vault that opens.
+func recheck(d fsx.Disk) (*Report, error) {
+	ctx := context.Background()
+	store, err := Open(ctx, scriptHost(d, 9), scriptOptions())
+	if err != nil {
+		return nil, err
+	}
+	_, err = store.Vault(ctx, "main")
+	report, checkErr := store.Check(ctx, "main", CheckOptions{Rebuild: true})
+	return report, errors.Join(err, checkErr, store.Close())
+}

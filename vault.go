@@ -93,8 +93,8 @@ type Vault struct {
 	condemned condemned // derived files that were found damaged
 
 	// Of a mirror that is followed, whose checkpoint comes from its source.
-	shown    uint64                      // size of the published checkpoint; published says what is synced
-	arriving map[record.ID][]byte        // artifacts of the group under way, which are in no block yet
+	shown    uint64               // size of the published checkpoint; published says what is synced
+	arriving map[record.ID][]byte // artifacts of the group under way, which are in no block yet
 
 	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
