@@ -172,6 +172,7 @@ func (v *Vault) openReading(alone bool) error {
 	} else if alone {
 		v.note("it was not closed cleanly and could not be recovered; it is read up to the published checkpoint, newer records are left out")
 	}
+	v.longer = v.mirror != "" && until != noLimit
 	if err := v.openDerived(limit); err != nil {
 		return err
 	}
@@ -496,9 +497,8 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 	if err := v.blocks.LoadFound(); err != nil {
 		return err
 	}
-	if !mend && v.mirror != "" {
-		// Behind the checkpoint, where a sync is at work or was cut off, a block may
-		// be sealed that this reader knows as open.
+	if v.longer {
+		// A block may be sealed by a record behind the checkpoint, and its open file gone.
 		v.blocks.LoadUnnamed()
 	}
 	if !mend {
