@@ -266,7 +266,8 @@ func (c *checker) checkState(v *Vault) {
 	}
 	v.tip.policy = v.first
 	v.index, v.recent, v.segmentsTo = index.New(), newRecent(0), map[uint64]uint64{}
-	r := &replayer{v: v, order: block.NewOrder(v.blocks, block.Mark{})}
+	order := block.NewOrder(v.blocks, block.Mark{})
+	r := &replayer{v: v, order: order}
 	m := state.Map{}
 	next := 0
 	for seq := uint64(0); seq < size && c.ctx.Err() == nil; seq++ {
@@ -292,7 +293,7 @@ func (c *checker) checkState(v *Vault) {
 	}
 	c.report.State = m.Root()
 	c.checkPages(v, size)
-	if err := r.order.Finish(); err != nil {
+	if err := order.Finish(); err != nil {
 		c.find("blocks", -1, "%v", err)
 	}
 	if size < c.report.Size {

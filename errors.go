@@ -22,6 +22,10 @@ var (
 	ErrNoVault = errors.New("no such vault")
 	// ErrVaultExists: the store has a vault of that name already.
 	ErrVaultExists = errors.New("vault exists already")
+	// ErrUnfinished: a mirror whose first sync did not come to its end; there is nothing to read yet.
+	ErrUnfinished = errors.New("not finished yet")
+	// ErrFork: two checkpoints that one log cannot both have signed honestly; see [ForkError].
+	ErrFork = errors.New("fork")
 	// ErrUnsupported: a version, format or feature that this program does not know.
 	ErrUnsupported = errors.New("not supported by this program")
 	// ErrClosed: the store or vault was closed.

@@ -28,6 +28,18 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 			return nil, err
 		}
 	}
+	mirror, err := readMirror(dir)
+	if err != nil {
+		return nil, err
+	}
+	o := s.opts
+	var put []string // right, before it was opened for reading
+	if mirror != "" && !o.ReadOnly {
+		if put, err = s.recoverMirror(name); err != nil {
+			return nil, err
+		}
+		o.ReadOnly = true
+	}
 	// Beside a writer an open block may be sealed, and its open file gone,
 	// between the moments when its name and its record are read. Then the next
 	// checkpoint knows of it.
@@ -36,7 +48,8 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 		tries = 4
 	}
 	for {
-		v := &Vault{name: name, host: s.host, opts: s.opts, dir: dir, sealing: map[block.OpenBlock]bool{}}
+		v := s.newVault(name, o)
+		v.mirror, v.recovered = mirror, put
 		err := v.open(s.lock != nil)
 		if err == nil {
 			v.start()
@@ -47,6 +60,11 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 			return nil, err
 		}
 	}
+}
+
+// newVault is a vault that is not open yet.
+func (s *Store) newVault(name string, o Options) *Vault {
+	return &Vault{name: name, host: s.host, opts: o, dir: s.vaultDir(name), sealing: map[block.OpenBlock]bool{}}
 }
 
 // recoverFirst lets a reader see what a crash left in the WAL: if no process
@@ -132,7 +150,13 @@ func (v *Vault) open(alone bool) error {
 // checkpoint: all below it is synced and can no longer change.
 func (v *Vault) openReading(alone bool) error {
 	v.readOnly = "it was opened for reading"
+	if v.mirror != "" {
+		v.readOnly = "it is a mirror of " + v.mirror + "; only graven sync adds to it"
+	}
 	head, note, err := v.readCheckpoint()
+	if v.mirror != "" && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: its first sync did not come to its end; run graven sync again", ErrUnfinished)
+	}
 	if err != nil {
 		return err
 	}
@@ -143,9 +167,12 @@ func (v *Vault) openReading(alone bool) error {
 			return err
 		}
 		until = noLimit
+	} else if alone && v.mirror != "" {
+		v.note("a sync of this mirror did not come to its end; it is read up to the published checkpoint, newer records are left out")
 	} else if alone {
 		v.note("it was not closed cleanly and could not be recovered; it is read up to the published checkpoint, newer records are left out")
 	}
+	v.longer = v.mirror != "" && until != noLimit
 	if err := v.openDerived(limit); err != nil {
 		return err
 	}
@@ -219,10 +246,12 @@ func (v *Vault) wasNoLonger(s *scanner) error {
 
 // openWriting recovers if that is needed, loads, and makes the vault ready to commit.
 func (v *Vault) openWriting() error {
-	if err := v.loadSigner(); err != nil {
-		return err
+	if !v.following {
+		if err := v.loadSigner(); err != nil {
+			return err
+		}
 	}
-	for _, folder := range []string{".", "log", "meta/authority", "meta/policy", "meta/host"} {
+	for _, folder := range []string{".", "log", "meta/authority", "meta/policy", "meta/host", forkFolder} {
 		if err := v.dir.Sweep(folder); err != nil { // what a crash left half published
 			return err
 		}
@@ -467,6 +496,10 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 	}
 	if err := v.blocks.LoadFound(); err != nil {
 		return err
+	}
+	if v.longer {
+		// A block may be sealed by a record behind the checkpoint, and its open file gone.
+		v.blocks.LoadUnnamed()
 	}
 	if !mend {
 		return nil

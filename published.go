@@ -80,6 +80,9 @@ func openNote(note []byte, vkeys ...string) (head proof.Checkpoint, err error) {
 
 // ownKeys are the verifier keys of the signing keys that are here.
 func (v *Vault) ownKeys() []string {
+	if v.following {
+		return v.publicKeys()
+	}
 	keys := []string{v.signer.VKey()}
 	if v.cosigner != nil {
 		keys = append(keys, v.cosigner.VKey())
@@ -123,5 +126,6 @@ func (v *Vault) coverPublished(s *scanner) error {
 		return fmt.Errorf("%w: at size %d the log has root %v, the published checkpoint says %v", ErrDamaged, head.Size, root, head.Root)
 	}
 	v.published.Store(head.Size)
+	v.shown = head.Size
 	return nil
 }

@@ -13,13 +13,23 @@ import (
 // replayer applies the records of the log from the start of an open on. It is what
 // a restart costs; every version goes through applyOps, as on the live path.
 type replayer struct {
-	v     *Vault
-	mend  bool // files may be made again
-	order *block.Order
-	edit  *state.Edit // nil below based
-	puts  int         // into edit, since the last pages
-	based uint64      // the records whose versions the state began with
-	base  state.Map
+	v       *Vault
+	mend    bool // files may be made again
+	order   entering
+	place   func(seq uint64) (journal.Pos, error) // of a record, for errors; nil: in the vault's own log
+	touched *[][]byte                             // as applyOps wants it
+	edit    *state.Edit                           // nil below based
+	puts    int                                   // into edit, since the last pages
+	based   uint64                                // the records whose versions the state began with
+	base    state.Map
+}
+
+// entering lets artifacts enter the blocks in the order of the log: a
+// [block.Order] those that are in them, a sync those that come from its source.
+type entering interface {
+	Mention(class string, id record.ID) error
+	Admit(block record.ID)
+	Mark() block.Mark
 }
 
 // replay fills index, state and what else the committer remembers with what stands
@@ -34,9 +44,11 @@ func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 	if r.base, r.based, err = v.baseState(); err != nil {
 		return err
 	}
-	if r.order, err = v.begin(); err != nil {
+	order, err := v.begin()
+	if err != nil {
 		return err
 	}
+	r.order = order
 	began := v.runMark
 	const stretch = 1024
 	for from := v.entry.size; from < size; from += stretch {
@@ -54,7 +66,7 @@ func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 	if got := v.tip.state.Root(); got != want {
 		return fmt.Errorf("%w: the records up to %d give state root %v, the last commit says %v", ErrDamaged, size, got, want)
 	}
-	if err := v.finishOrder(r.order); err != nil {
+	if err := v.finishOrder(order); err != nil {
 		return err
 	}
 	v.blocks.Forget(began) // that much is in the index
@@ -76,7 +88,11 @@ func (r *replayer) line(seq uint64, line []byte) error {
 		r.edit = r.base.Edit()
 	}
 	at := func() journal.Pos {
-		p, _ := v.journal.Position(seq) // it was read a moment ago
+		place := r.place
+		if place == nil {
+			place = v.journal.Position
+		}
+		p, _ := place(seq) // it was read a moment ago
 		return p
 	}
 	rec, err := record.Parse(line)
@@ -260,7 +276,7 @@ func (r *replayer) tx(line []byte, seq uint64, tx *record.Tx) error {
 	if r.edit != nil {
 		r.puts += len(ops)
 	}
-	return v.applyOps(r.edit, seq, ops, digestsOf(lines), chain, nil)
+	return v.applyOps(r.edit, seq, ops, digestsOf(lines), chain, r.touched)
 }
 
 // values lets the values of a transaction enter the blocks.

@@ -42,13 +42,21 @@ func (v *Vault) settle() error {
 	if err := v.publish(view); err != nil {
 		return v.behind("publishing a checkpoint", err)
 	}
-	if err := v.dropSealed(view.head.Size); err != nil {
+	readable := view.head.Size
+	if v.following {
+		readable = v.shown
+	}
+	if err := v.dropSealed(readable); err != nil {
 		return v.behind("ending a sealed block", err)
 	}
 	v.wal.Forget(view.height - 1)
 	v.settled.Store(view)
-	if v.opts.scripted { // nobody else keeps
-		return errors.Join(v.keep(), v.merge(context.Background()))
+	if v.opts.scripted || v.following { // nobody else keeps
+		err := errors.Join(v.keep(), v.merge(context.Background()))
+		if errors.Is(err, fsx.ErrNoSpace) {
+			err = v.behind("keeping index and state", err)
+		}
+		return err
 	}
 	poke(v.covered)
 	return nil
@@ -114,6 +122,10 @@ func (v *Vault) behind(doing string, err error) error {
 
 // publish replaces the published checkpoint. All that it covers is synced.
 func (v *Vault) publish(view *View) error {
+	if v.following { // see show
+		v.published.Store(view.head.Size)
+		return nil
+	}
 	if view.head.Size <= v.published.Load() {
 		return nil
 	}

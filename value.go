@@ -78,6 +78,9 @@ func (v *Value) ReadAt(p []byte, off int64) (int, error) {
 
 // artifact reads an artifact of any class and hashes it again.
 func (v *Vault) artifact(id record.ID) ([]byte, error) {
+	if b, ok := v.arriving[id]; ok {
+		return b, nil // hashed when it arrived
+	}
 	ref, ok, err := v.blocks.LookupAny(id)
 	if err != nil {
 		return nil, v.damaged(err)

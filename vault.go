@@ -40,6 +40,9 @@ type Vault struct {
 	genesis   *record.Genesis // fixed
 	vkeys     []string        // fixed: log, cosigner
 	readOnly  string          // fixed: why nothing can be written; empty if something can
+	mirror    string          // fixed: what it is a mirror of, for people; empty: it is none
+	following bool            // fixed: a mirror, open for a sync, which alone adds to it
+	longer    bool            // fixed: a mirror, read while a sync is at work behind its checkpoint, or was cut off there
 	recovered []string        // fixed: what the open put right, in plain words
 	found     []string        // fixed: what it met and left as it is
 	remade    []Finding       // fixed: derived files that it made again, those that a check asks for
@@ -90,6 +93,10 @@ type Vault struct {
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
 	condemned condemned // derived files that were found damaged
+
+	// Of a mirror that is followed, whose checkpoint comes from its source.
+	shown    uint64               // size of the published checkpoint; published says what is synced
+	arriving map[record.ID][]byte // artifacts of the group under way, which are in no block yet
 
 	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
@@ -150,7 +157,7 @@ func (v *Vault) start() {
 	v.sealed = make(chan struct{}, 1)
 	ctx, stopKeeping := context.WithCancel(context.Background())
 	v.stopKeeping = stopKeeping
-	if v.readOnly != "" || v.opts.scripted {
+	if v.readOnly != "" || v.opts.scripted || v.following {
 		close(v.stopped)
 		close(v.settlerGone)
 		return
@@ -205,6 +212,9 @@ func (v *Vault) closeClean() error {
 	}
 	if n, clean := readClean(v.dir); clean && n == v.View().Size() {
 		return nil
+	}
+	if v.following && v.shown != v.View().Size() {
+		return nil // the checkpoint is of less: the next sync goes on, and readers are told
 	}
 	if err := v.dir.Replace(cleanFile, fmt.Appendf(nil, "clean %d\n", v.View().Size())); err != nil {
 		return err
@@ -328,6 +338,7 @@ type Status struct {
 	Time                 time.Time // of the newest record
 	Writable             bool
 	Why                  string   // why it is not writable
+	Mirror               string   // of what it is a mirror; empty: of nothing
 	Recovered            []string // what the open put right
 	Notes                []string // what it met and left as it is
 }
@@ -342,7 +353,7 @@ func (v *Vault) Status() Status {
 		Size: w.head.Size, Published: v.published.Load(), Height: w.height - 1, Epoch: w.epoch,
 		Root: w.head.Root, State: w.state.Root(), Keys: w.state.Len(), Live: w.state.Live(), Versions: w.versions,
 		Artifacts: artifacts, LogBytes: v.journal.Bytes(), BlockBytes: blockBytes, Time: at,
-		Writable: true, Recovered: v.recovered, Notes: v.found,
+		Writable: true, Mirror: v.mirror, Recovered: v.recovered, Notes: v.found,
 	}
 	if err := v.writable(); err != nil {
 		st.Writable, st.Why = false, err.Error()

@@ -61,6 +61,23 @@ func Open(ctx context.Context, dir string, o graven.Options) (*graven.Store, err
 	return s, nil
 }
 
+// OpenForSync opens the store in dir to sync mirrors into it, or makes one without
+// vaults; dir is created if it is missing, and must hold a store or nothing.
+func OpenForSync(ctx context.Context, dir string, o graven.Options) (*graven.Store, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	h, err := host(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := graven.OpenForSync(ctx, h, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return s, nil
+}
+
 // host lends the hall what it needs of this machine.
 func host(dir string) (graven.Host, error) {
 	disk, err := osfs.Open(dir)

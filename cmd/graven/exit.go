@@ -55,11 +55,11 @@ func code(err error) int {
 		errors []error
 	}{
 		{exitDamage, []error{
-			graven.ErrDamaged, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrQuorum, proof.ErrOrigin,
+			graven.ErrDamaged, graven.ErrFork, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrQuorum, proof.ErrOrigin,
 			proof.ErrProof, proof.ErrTooOld, proof.ErrSubject, proof.ErrValue, proof.ErrDamaged,
 		}},
 		{exitUsage, []error{graven.ErrLimit, graven.ErrInvalid}},
-		{exitUnavailable, []error{graven.ErrLocked, graven.ErrBusy, graven.ErrFull, graven.ErrPoisoned, syscall.ENOSPC}},
+		{exitUnavailable, []error{graven.ErrLocked, graven.ErrBusy, graven.ErrFull, graven.ErrPoisoned, graven.ErrUnfinished, syscall.ENOSPC}},
 		{exitConflict, []error{graven.ErrConflict, graven.ErrStoreExists, graven.ErrNotEmpty, graven.ErrVaultExists, fs.ErrExist}},
 		{exitDenied, []error{graven.ErrDenied, graven.ErrReadOnly, fs.ErrPermission, syscall.EROFS}},
 		{exitNotFound, []error{graven.ErrNoStore, graven.ErrNoVault, graven.ErrNotFound, graven.ErrFuture, fs.ErrNotExist, syscall.ENOTDIR}},
@@ -118,6 +118,10 @@ func (a *app) hint(err error) string {
 		return "Nothing was written. See what is there now with: graven history KEY or graven log, then decide and do it again."
 	case errors.As(err, &conflict): // of a policy
 		return "Nothing was written. See what is in force now with: graven policy, then decide and do it again."
+	case errors.Is(err, graven.ErrFork):
+		return "Whoever holds that key has signed two histories, or the vault was copied and written in both places. Keep both."
+	case errors.Is(err, graven.ErrUnfinished):
+		return "Run the sync again; it goes on where it was cut off."
 	case errors.Is(err, graven.ErrVaultExists):
 		return "Use it as it is with --vault NAME, or choose another name."
 	case errors.Is(err, graven.ErrNoStore):

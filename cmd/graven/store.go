@@ -121,6 +121,9 @@ func (a *app) statusCommand() *cobra.Command {
 					"keys": st.Live, "keys_ever": st.Keys, "versions": st.Versions, "artifacts": st.Artifacts,
 					"log_bytes": st.LogBytes, "block_bytes": st.BlockBytes, "time": formatTime(st.Time),
 				}
+				if st.Mirror != "" {
+					out["mirror"] = st.Mirror
+				}
 				if why := notWritable(st); why != "" {
 					out["not_writable"] = why
 				}
@@ -130,6 +133,9 @@ func (a *app) statusCommand() *cobra.Command {
 					fmt.Fprintf(w, "newest     %s\nroot       %v\nstate      %v\n", formatTime(st.Time), st.Root, st.State)
 					fmt.Fprintf(w, "keys       %d now, %d ever, %d versions\n", st.Live, st.Keys, st.Versions)
 					fmt.Fprintf(w, "artifacts  %d in blocks of %s; log %s\n", st.Artifacts, formatBytes(st.BlockBytes), formatBytes(st.LogBytes))
+					if st.Mirror != "" {
+						fmt.Fprintf(w, "mirror     of %s\n", oneLine(st.Mirror))
+					}
 					if why := notWritable(st); why != "" {
 						fmt.Fprintf(w, "writing    not possible: %s\n", oneLine(why))
 					}

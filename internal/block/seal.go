@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strconv"
 
@@ -209,7 +210,7 @@ func (s *Store) sealCopy(h *handle, plan sealPlan) error {
 }
 
 // copyRange copies the first n bytes of a file.
-func copyRange(to fsx.File, from *handle, n int64) error {
+func copyRange(to fsx.File, from io.ReaderAt, n int64) error {
 	buf := make([]byte, 1<<20)
 	for off := int64(0); off < n; {
 		part := buf[:min(int64(len(buf)), n-off)]

@@ -74,6 +74,9 @@ func VaultRules() Rules {
 		{"meta/keys/priv/**", Publish | Private},
 		{"meta/host/clean", Replace},
 		{"meta/host/cut/*", Publish},
+		{"meta/host/mirror", Publish | Replace}, // of a mirror: of what, and from where
+		{"meta/host/incoming", Replace},         // and the checkpoint that its sync goes to
+		{"meta/host/fork/*", Publish},           // and pairs of checkpoints that contradict each other
 		// What can be made again.
 		{"tile/**", Publish | Discard},
 		{"index/**", Publish | Replace | Discard},
