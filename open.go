@@ -121,7 +121,9 @@ func (v *Vault) open(alone bool) error {
 		return v.damaged(err)
 	}
 	v.segmentsTo = map[uint64]uint64{}
-	if v.opts.ReadOnly {
+	_, marked := readRestored(v.dir)
+	if v.opts.ReadOnly || marked && v.adopting == nil {
+		v.opts.ReadOnly = true
 		return v.openReading(alone)
 	}
 	return v.openWriting()
@@ -132,6 +134,9 @@ func (v *Vault) open(alone bool) error {
 // checkpoint: all below it is synced and can no longer change.
 func (v *Vault) openReading(alone bool) error {
 	v.readOnly = "it was opened for reading"
+	if size, marked := readRestored(v.dir); marked {
+		v.readOnly = restoredWhy(size)
+	}
 	head, note, err := v.readCheckpoint()
 	if err != nil {
 		return err
@@ -241,6 +246,9 @@ func (v *Vault) openWriting() error {
 	// apart, which recovery only completes, a vault that is refused or may not be
 	// written is left as it was found.
 	if err := errors.Join(v.wasNoLonger(s), v.coverPublished(s)); err != nil {
+		return err
+	}
+	if err := v.judgeAdoption(s); err != nil {
 		return err
 	}
 	if s, err = v.loadOrStartOver(s, v.readOnly == "" && len(s.lacks) == 0); err != nil {

@@ -73,6 +73,7 @@ func VaultRules() Rules {
 		{"meta/keys/pub/*", Replace}, // they stand in the authority
 		{"meta/keys/priv/**", Publish | Private},
 		{"meta/host/clean", Replace},
+		{"meta/host/restored", Publish | Discard}, // docs/decisions/0017
 		{"meta/host/cut/*", Publish},
 		// What can be made again.
 		{"tile/**", Publish | Discard},
