@@ -32,11 +32,14 @@ type backupDir struct {
 
 // openBackup takes hold of a folder that is empty or holds a backup.
 func openBackup(disk fsx.Disk, owner string) (*backupDir, error) {
-	lock, err := disk.Lock(backupLock, owner)
-	if err != nil {
+	t := &backupDir{dir: fsx.NewDir(disk, fsx.BackupRules())}
+	if err := t.look(); err != nil {
+		return nil, err // before the lock leaves a file in a folder that is not ours
+	}
+	var err error
+	if t.lock, err = disk.Lock(backupLock, owner); err != nil {
 		return nil, err
 	}
-	t := &backupDir{dir: fsx.NewDir(disk, fsx.BackupRules()), lock: lock}
 	if err := t.look(); err != nil {
 		return nil, errors.Join(err, t.close())
 	}

@@ -89,6 +89,7 @@ func (a *app) root() *cobra.Command {
 	group("trees", "Trees of files:", a.importCommand(), a.exportCommand())
 	group("log", "The log:", a.logCommand(), a.showCommand())
 	group("trust", "Proof and care:", a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.rebuildCommand(), a.demoCommand())
+	group("copies", "Copies:", a.backupCommand(), a.restoreCommand(), a.adoptCommand(), a.repairCommand())
 	a.addCompletions(root)
 	return root
 }

@@ -55,7 +55,7 @@ func code(err error) int {
 		errors []error
 	}{
 		{exitDamage, []error{
-			graven.ErrDamaged, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrQuorum, proof.ErrOrigin,
+			graven.ErrDamaged, graven.ErrLost, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrQuorum, proof.ErrOrigin,
 			proof.ErrProof, proof.ErrTooOld, proof.ErrSubject, proof.ErrValue, proof.ErrDamaged,
 		}},
 		{exitUsage, []error{graven.ErrLimit, graven.ErrInvalid}},
