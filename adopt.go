@@ -122,7 +122,10 @@ func (s *Store) adopt(name string, o AdoptOptions) (*AdoptReport, error) {
 // key goes.
 func newAdoption(dir fsx.Dir, o AdoptOptions) (*adoption, error) {
 	a := &adoption{}
-	a.from, a.marked = readRestored(dir)
+	var err error
+	if a.from, a.marked, err = readRestored(dir); err != nil {
+		return nil, err
+	}
 	if (o.Newest == nil) == !o.NothingNewer {
 		return nil, fmt.Errorf("%w: an adoption needs the newest checkpoint that anybody holds, or else a person's word that there is none beyond this vault's size", ErrInvalid)
 	}
@@ -181,6 +184,9 @@ func (v *Vault) judgeAdoption(s *scanner) error {
 	}
 	if !a.marked {
 		return errNoAdoption
+	}
+	if a.from == noLimit { // garbled: whatever was there, a new epoch begins
+		a.from = s.size
 	}
 	if a.from > s.size {
 		return fmt.Errorf("%w: it was restored at size %d, its log holds %d records", ErrDamaged, a.from, s.size)

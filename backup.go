@@ -58,7 +58,7 @@ type BackupStream interface {
 func (s *Store) Backup(ctx context.Context, name string, target fsx.Disk, o BackupOptions) (*BackupReport, error) {
 	t, err := openBackup(target, s.host.Owner)
 	if err != nil {
-		return nil, err
+		return nil, full(err)
 	}
 	report, err := s.backup(ctx, name, t, o)
 	return report, full(errors.Join(err, t.close()))

@@ -74,10 +74,9 @@ func (t *backupDir) before() *manifest { return t.earlier }
 // one may go on from it. Where a manifest is damaged the log says of which vault
 // the rest is.
 func (t *backupDir) begin(p *backupPlan, _ *manifest) error {
-	for _, folder := range []string{".", "meta/authority", "meta/policy", "meta/host", "meta/keys/pub", "meta/keys/priv"} {
-		if err := t.dir.Sweep(folder); err != nil {
-			return err
-		}
+	folders := []string{".", "meta/authority", "meta/policy", "meta/host", "meta/keys/pub", "meta/keys/priv"}
+	if err := sweepAll(t.dir, folders); err != nil {
+		return err
 	}
 	if t.earlier != nil {
 		return nil
@@ -94,6 +93,24 @@ func (t *backupDir) begin(p *backupPlan, _ *manifest) error {
 		return err
 	}
 	return t.dir.Replace(manifestFile, []byte(unfinished))
+}
+
+// sweepAll removes the temporary names that a crash left in folders and in those of
+// sealed blocks.
+func sweepAll(dir fsx.Dir, folders []string) error {
+	shards, err := dir.ReadDir("blocks/sealed")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range shards {
+		folders = append(folders, "blocks/sealed/"+e.Name)
+	}
+	for _, folder := range folders {
+		if err := dir.Sweep(folder); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // put implements backupTarget.
@@ -231,20 +248,24 @@ func hashOf(dir fsx.Dir, name string, size int64) (record.ID, error) {
 // finish makes the new backup count, and only then takes away open blocks that
 // it does not have any more.
 func (t *backupDir) finish(m *manifest) error {
-	if err := t.keepKeys(m); err != nil {
-		return err
-	}
+	t.keepKeys(m)
 	if text := m.text(); t.earlier == nil || string(t.earlier.text()) != string(text) {
 		if err := t.dir.Replace(manifestFile, text); err != nil {
 			return err
 		}
 	}
-	entries, err := t.dir.ReadDir("blocks/open")
+	return errors.Join(t.dropUnlisted("blocks/open", m), t.dropUnlisted("meta/keys/priv", m))
+}
+
+// dropUnlisted discards what the manifest does not list: open blocks that are sealed by
+// now, and keys that a backup wrote that was cut off.
+func (t *backupDir) dropUnlisted(folder string, m *manifest) error {
+	entries, err := t.dir.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
-		name := "blocks/open/" + e.Name
+		name := folder + "/" + e.Name
 		if _, ok := m.file(name); !ok && e.Regular && fsx.BackupRules().Allows(fsx.Discard, name) {
 			err = errors.Join(err, t.dir.Discard(name))
 		}
@@ -254,13 +275,11 @@ func (t *backupDir) finish(m *manifest) error {
 
 // keepKeys lists signing keys that an earlier backup put there: one that goes
 // without does not take them away.
-func (t *backupDir) keepKeys(m *manifest) error {
+func (t *backupDir) keepKeys(m *manifest) {
 	for _, name := range []string{cosignerKey, logKey} {
 		had, listed := t.earlier.file(name)
-		if _, ok := m.file(name); ok || !listed {
-			continue
+		if _, ok := m.file(name); !ok && listed {
+			m.insert(had)
 		}
-		m.insert(had)
 	}
-	return nil
 }

@@ -121,7 +121,10 @@ func (v *Vault) open(alone bool) error {
 		return v.damaged(err)
 	}
 	v.segmentsTo = map[uint64]uint64{}
-	_, marked := readRestored(v.dir)
+	_, marked, err := readRestored(v.dir)
+	if err != nil {
+		return err
+	}
 	if v.opts.ReadOnly || marked && v.adopting == nil {
 		v.opts.ReadOnly = true
 		return v.openReading(alone)
@@ -134,7 +137,9 @@ func (v *Vault) open(alone bool) error {
 // checkpoint: all below it is synced and can no longer change.
 func (v *Vault) openReading(alone bool) error {
 	v.readOnly = "it was opened for reading"
-	if size, marked := readRestored(v.dir); marked {
+	if size, marked, err := readRestored(v.dir); err != nil {
+		return err
+	} else if marked {
 		v.readOnly = restoredWhy(size)
 	}
 	head, note, err := v.readCheckpoint()

@@ -86,7 +86,8 @@ type repairer struct {
 }
 
 func (r *repairer) run() error {
-	if err := r.sweep(); err != nil {
+	// What a repair that was cut off left half written.
+	if err := sweepAll(r.dir, []string{"log", "blocks/open", "meta/host/cut"}); err != nil {
 		return err
 	}
 	if err := r.identify(); err != nil {
@@ -109,24 +110,6 @@ func (r *repairer) run() error {
 		}
 	}
 	return r.openBlocks(sealed)
-}
-
-// sweep removes what a repair that was cut off left half written.
-func (r *repairer) sweep() error {
-	folders := []string{"log", "blocks/open", "meta/host/cut"}
-	shards, err := r.dir.ReadDir("blocks/sealed")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range shards {
-		folders = append(folders, "blocks/sealed/"+e.Name)
-	}
-	for _, folder := range folders {
-		if err := r.dir.Sweep(folder); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // identify reads what both sides are of. The first line of the log may itself

@@ -17,7 +17,7 @@ func BackupRules() Rules {
 		{"meta/authority/current.json", Replace},
 		{"meta/policy/current.json", Replace},
 		{"meta/keys/pub/*.vkey", Replace},
-		{"meta/keys/priv/*.skey", Replace | Private},
+		{"meta/keys/priv/*.skey", Replace | Discard | Private},
 		{"meta/host/clean", Replace},
 		{"meta/host/restored", Replace},
 		{"backup.txt", Replace},
