@@ -141,7 +141,7 @@ func (s *Store) backup(ctx context.Context, name string, t backupTarget, o Backu
 // block may be sealed, and its file gone, between the look at the checkpoint and
 // the one at the block; then the next checkpoint knows of it.
 func (s *Store) planWithTries(ctx context.Context, name string, o BackupOptions, roots map[uint64]merkle.Hash) (*backupPlan, error) {
-	for tries := 4; ; {
+	for tries := 8; ; {
 		v, err := s.readerOf(ctx, name)
 		if err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package graven
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"graven/internal/block"
-	"graven/internal/fsx"
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
@@ -59,6 +57,11 @@ func planBackup(ctx context.Context, v *Vault, o BackupOptions, roots map[uint64
 	if w.both != nil {
 		p.note = w.both
 	}
+	// First of all, before their owner seals them.
+	walks, err := p.openBlocks()
+	if err != nil {
+		return p, err
+	}
 	l := newLogReader(ctx, v.genesis, w.head.Size, logFilesOf(v.dir))
 	l.roots = roots
 	if err := l.run(); err != nil {
@@ -71,11 +74,8 @@ func planBackup(ctx context.Context, v *Vault, o BackupOptions, roots map[uint64
 	for _, rec := range l.scan.blocks {
 		p.add(p.sealed(rec))
 	}
-	for _, b := range v.blocks.OpenBlocks() {
-		if b.Count == 0 {
-			continue
-		}
-		f, err := p.openBlock(b)
+	for _, walk := range walks {
+		f, err := p.openBlock(walk)
 		if err != nil {
 			return p, err
 		}
@@ -159,23 +159,38 @@ func openBlockName(class string, number uint64) string {
 	return fmt.Sprintf("blocks/open/%s-%08d.blk", class, number)
 }
 
+// openBlocks opens the files of all open blocks that hold what the log mentions.
+func (p *backupPlan) openBlocks() (walks []*openWalk, err error) {
+	for _, b := range p.v.blocks.OpenBlocks() {
+		if b.Count == 0 {
+			continue
+		}
+		name := openBlockName(b.Class, b.Number)
+		in, err := p.v.dir.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		p.open = append(p.open, in)
+		w := &openWalk{name: name, in: in, count: b.Count, mend: p.healed}
+		w.header = block.AppendHeader(nil, block.Header{Vault: p.v.genesis.Vault, Class: b.Class, Number: b.Number})
+		walks = append(walks, w)
+	}
+	return walks, nil
+}
+
+// healed is the second copy of an artifact; nil if there is none.
+func (p *backupPlan) healed(id record.ID) []byte {
+	b, err := p.v.blocks.ReadHealed(id)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
 // openBlock is the part of an open block that the log mentions, every artifact
 // of it hashed.
-func (p *backupPlan) openBlock(b block.OpenBlock) (planned, error) {
-	name := openBlockName(b.Class, b.Number)
-	in, err := p.v.dir.Open(name)
-	if err != nil {
-		return planned{}, err // its owner sealed it meanwhile
-	}
-	p.open = append(p.open, in)
-	w := &openWalk{name: name, in: in, header: block.AppendHeader(nil, block.Header{Vault: p.v.genesis.Vault, Class: b.Class, Number: b.Number}), count: b.Count}
-	w.mend = func(id record.ID) []byte {
-		healed, err := p.v.blocks.ReadHealed(id)
-		if err != nil {
-			return nil
-		}
-		return healed
-	}
+func (p *backupPlan) openBlock(w *openWalk) (planned, error) {
+	name := w.name
 	sum := sha256.New()
 	size, err := w.copy(sum)
 	if err != nil {
@@ -191,87 +206,6 @@ func (p *backupPlan) openBlock(b block.OpenBlock) (planned, error) {
 	}
 	f.explain = func(record.ID) error { return fmt.Errorf("%w: %s changes while it is read", ErrDamaged, name) }
 	return f, nil
-}
-
-// openWalk reads the first frames of an open block and verifies each.
-type openWalk struct {
-	name   string
-	in     fsx.File
-	header []byte
-	count  int // frames; 0: as many as end at until
-	until  int64
-	mend   func(id record.ID) []byte // a second copy of an artifact, nil if there is none; may be nil itself
-	mended int
-}
-
-// copy puts out header and frames, and returns how many bytes that is. Nothing
-// of an artifact is put out before it was hashed.
-func (w *openWalk) copy(to io.Writer) (size int64, err error) {
-	w.mended = 0
-	damage := func(offset int64, format string, args ...any) error {
-		return fmt.Errorf("%w: %s, offset %d: %s", ErrDamaged, w.name, offset, fmt.Sprintf(format, args...))
-	}
-	length, err := w.in.Size()
-	if err != nil {
-		return 0, err
-	}
-	head := make([]byte, len(w.header))
-	if n, err := w.in.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
-	} else if !bytes.Equal(head[:n], w.header) {
-		return 0, damage(0, "header %q, wanted %q", head[:n], w.header)
-	}
-	if _, err := to.Write(w.header); err != nil {
-		return 0, err
-	}
-	at := int64(len(w.header))
-	for n := 0; n < w.count || at < w.until; n++ {
-		frame, err := w.frame(at, length, damage)
-		if err != nil {
-			return at, err
-		}
-		if _, err := to.Write(frame); err != nil {
-			return at, err
-		}
-		at += int64(len(frame))
-	}
-	return at, nil
-}
-
-// frame reads and verifies the frame at an offset of a file of a length.
-func (w *openWalk) frame(at, length int64, damage func(int64, string, ...any) error) ([]byte, error) {
-	const maxHead = 96 // more than a frame's first line
-	head := make([]byte, maxHead)
-	n, err := w.in.ReadAt(head, at)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s, offset %d: %w", w.name, at, err)
-	}
-	id, size, headLen, err := block.ParseFrameHeader(head[:n])
-	if err != nil {
-		return nil, damage(at, "%v", err)
-	}
-	end := at + int64(headLen) + size + 1
-	if size < 0 || end < at || end > length {
-		return nil, damage(at, "an artifact of %d bytes, the file has %d", size, length)
-	}
-	frame := make([]byte, end-at)
-	if _, err := w.in.ReadAt(frame, at); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s, offset %d: %w", w.name, at, err)
-	}
-	body := frame[headLen : len(frame)-1]
-	if got := record.IDOf(body); got != id {
-		var healed []byte
-		if w.mend != nil {
-			healed = w.mend(id)
-		}
-		if len(healed) != len(body) || record.IDOf(healed) != id {
-			return nil, damage(at+int64(headLen), "artifact %v has SHA-256 %s", id, got.Hex())
-		}
-		copy(body, healed)
-		w.mended++
-	}
-	frame[len(frame)-1] = '\n' // of no meaning of its own; sealing would refuse another
-	return frame, nil
 }
 
 // around are the files that stand around log and blocks.

@@ -197,12 +197,12 @@ func TestCrashOfARepair(t *testing.T) {
 	for n := 0; n < counting.Calls(); n++ {
 		disk := before.Clone()
 		fault := []error{fsx.ErrIO, fsx.ErrNoSpace}[n%2]
-		r, err := repair(fsx.Fault(fsx.Under(disk, "s"), fsx.FailCall(n, fault, n%3 == 0)), fsx.Under(disk, "b"))
+		_, err := repair(fsx.Fault(fsx.Under(disk, "s"), fsx.FailCall(n, fault, n%3 == 0)), fsx.Under(disk, "b"))
 		if err != nil && !isTyped(err) {
 			t.Errorf("call %d: %v is of no kind that a caller can tell", n, err)
 		}
 		disk.Kill()
-		if r, err = repair(fsx.Under(disk, "s"), fsx.Under(disk, "b")); err != nil || r.Failed() {
+		if r, err := repair(fsx.Under(disk, "s"), fsx.Under(disk, "b")); err != nil || r.Failed() {
 			t.Errorf("call %d: again: %+v %v", n, r, err)
 		}
 	}
