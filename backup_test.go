@@ -268,3 +268,75 @@ func TestManifest(t *testing.T) {
 		}
 	}
 }
+
+// TestBackupWithoutCosigner: a vault may lack its second key; its backup does too.
+func TestBackupWithoutCosigner(t *testing.T) {
+	mem, target := fsx.NewMem(), fsx.NewMem()
+	s := backedUpVault(t, mem)
+	s.close()
+	if err := mem.Remove("vaults/main/" + cosignerKey); err != nil {
+		t.Fatal(err)
+	}
+	s.reopen()
+	r := s.backup(target, BackupOptions{WithKeys: true})
+	if len(r.Notes) != 1 || !r.Keys {
+		t.Errorf("%+v", r)
+	}
+	s.close()
+	if _, err := restored(BackupIn(target), true); err != nil {
+		t.Error(err)
+	}
+	if info, err := target.Stat(logKey); err != nil || !info.Private {
+		t.Errorf("the key in the backup: %+v %v", info, err)
+	}
+	if err := mem.Remove("vaults/main/" + logKey); err != nil {
+		t.Fatal(err)
+	}
+	o := scriptOptions()
+	o.ReadOnly = true
+	store, err := Open(context.Background(), scriptHost(mem, 3), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Backup(context.Background(), "main", fsx.NewMem(), BackupOptions{WithKeys: true}); err == nil {
+		t.Error("a backup with keys that are not there")
+	}
+	if _, err := store.Backup(context.Background(), "main", fsx.NewMem(), BackupOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBackupHeals: an artifact that rotted in an open block and has a second copy
+// stands sound in the backup.
+func TestBackupHeals(t *testing.T) {
+	mem, target := fsx.NewMem(), fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.group(put("k", "to be hurt"))
+	if err := s.vault.settle(); err != nil {
+		t.Fatal(err)
+	}
+	name := "vaults/main/blocks/open/main-00000000.blk"
+	i := bytes.Index(readAll(mem, name), []byte("to be hurt"))
+	f, err := mem.Open(name, fsx.ReadWrite)
+	if err == nil {
+		_, err = f.WriteAt([]byte("T"), int64(i))
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.store.Backup(context.Background(), "main", fsx.NewMem(), BackupOptions{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "main-00000000.blk, offset") {
+		t.Errorf("a damaged artifact: %v", err)
+	}
+	s.group(put("again", "to be hurt")) // whoever brings the value again heals it
+	if r := s.backup(target, BackupOptions{}); len(r.Notes) != 1 {
+		t.Errorf("%+v", r)
+	}
+	s.close()
+	disk := mustRestore(t, target)
+	if text := string(readAll(disk, name)); !strings.Contains(text, "to be hurt") {
+		t.Errorf("the backup holds %q", text)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -234,6 +235,10 @@ func (p *backupPlan) around(o BackupOptions) error {
 	}
 	for _, name := range []string{logKey, cosignerKey} {
 		b, err := v.dir.ReadFile(name, 8192)
+		if errors.Is(err, fs.ErrNotExist) && name == cosignerKey {
+			p.notes = append(p.notes, name+" is not here, and so not in the backup")
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("a signing key is to go into the backup: %w", err)
 		}

@@ -166,6 +166,8 @@ func restoreAdvice(err error) error {
 		return &advisedError{err, "Nothing was changed. Restore into another store: --store DIR"}
 	case errors.Is(err, graven.ErrDamaged):
 		return &advisedError{err, "Nothing was restored. Use another backup; of a damaged one, sh rescue.sh OUT in its directory saves what is whole."}
+	case errors.Is(err, graven.ErrFull):
+		return &advisedError{err, "Nothing was restored. Make room there and do it again."}
 	case errors.Is(err, graven.ErrNotFound):
 		return &advisedError{err, "Name the directory that holds backup.txt, a .tar.zst file, or - for standard input."}
 	}
