@@ -139,7 +139,12 @@ func (v *Vault) open(alone bool) error {
 		return v.damaged(err)
 	}
 	v.segmentsTo = map[uint64]uint64{}
-	if v.opts.ReadOnly {
+	_, marked, err := readRestored(v.dir)
+	if err != nil {
+		return err
+	}
+	if v.opts.ReadOnly || marked && v.adopting == nil {
+		v.opts.ReadOnly = true
 		return v.openReading(alone)
 	}
 	return v.openWriting()
@@ -150,6 +155,11 @@ func (v *Vault) open(alone bool) error {
 // checkpoint: all below it is synced and can no longer change.
 func (v *Vault) openReading(alone bool) error {
 	v.readOnly = "it was opened for reading"
+	if size, marked, err := readRestored(v.dir); err != nil {
+		return err
+	} else if marked {
+		v.readOnly = restoredWhy(size)
+	}
 	if v.mirror != "" {
 		v.readOnly = "it is a mirror of " + v.mirror + "; only graven sync adds to it"
 	}
@@ -270,6 +280,9 @@ func (v *Vault) openWriting() error {
 	// apart, which recovery only completes, a vault that is refused or may not be
 	// written is left as it was found.
 	if err := errors.Join(v.wasNoLonger(s), v.coverPublished(s)); err != nil {
+		return err
+	}
+	if err := v.judgeAdoption(s); err != nil {
 		return err
 	}
 	if s, err = v.loadOrStartOver(s, v.readOnly == "" && len(s.lacks) == 0); err != nil {

@@ -54,9 +54,11 @@ func (v *Vault) recover() (*scanner, error) {
 		return s, endsAt(cleanSize, s, tail)
 	case s == nil || clean:
 		return nil, err
+	case held.Files == 0 && v.adopting != nil:
+		return v.adoptLost(held, s, err)
 	case held.Files == 0:
 		v.walLost = true
-		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back"
+		v.readOnly = "it was not closed cleanly and its write-ahead log is missing, so its newest records may be lost; bring wal/ back, or if it is gone for good see graven adopt"
 		return s, err
 	}
 	return v.restore(held, s, err)
@@ -161,8 +163,13 @@ func (v *Vault) cutLog(s *scanner) error {
 	if err != nil {
 		return err
 	}
-	if at != nil {
-		return fmt.Errorf("%w: %s, offset %d: bytes behind the last commit, of a group that the write-ahead log does not hold; a file of wal/ or log/ is missing or not the newest, bring it back from a copy", ErrDamaged, logName(at.File), at.Offset)
+	if at != nil && v.adopting != nil {
+		err = v.keepBehindLog(*at)
+	} else if at != nil {
+		err = fmt.Errorf("%w: %s, offset %d: bytes behind the last commit, of a group that the write-ahead log does not hold; a file of wal/ or log/ is missing or not the newest, bring it back from a copy", ErrDamaged, logName(at.File), at.Offset)
+	}
+	if err != nil {
+		return err
 	}
 	_, err = v.journal.Cut(s.end)
 	return v.damaged(err)
@@ -355,6 +362,9 @@ func (v *Vault) finishOrder(order *block.Order) error {
 	// Frames are written only after the sync of their group in the WAL, so one
 	// that the log does not mention is of a durable group that is lost.
 	err := v.blocks.CutOpen(func(b block.Behind) error {
+		if v.adopting != nil {
+			return v.keepBehind("block", b.File, b.Offset)
+		}
 		return fmt.Errorf("%w: %s, offset %d: %d bytes that neither log nor write-ahead log explain; bring the missing files of log/ or wal/ back from a copy", ErrDamaged, b.File, b.Offset, b.Bytes)
 	})
 	if err != nil {

@@ -47,6 +47,7 @@ type Vault struct {
 	found     []string        // fixed: what it met and left as it is
 	remade    []Finding       // fixed: derived files that it made again, those that a check asks for
 	walLost   bool            // fixed: it was not closed cleanly and has no WAL
+	adopting  *adoption       // fixed: it is opened to be adopted; nil otherwise
 	audit     *audit          // fixed: what a check wants of a replay; nil: the first missing artifact ends it
 	lost      bool            // fixed: a sealed block could not be loaded
 	first     *policy         // fixed: the policy of genesis

@@ -55,7 +55,7 @@ func code(err error) int {
 		errors []error
 	}{
 		{exitDamage, []error{
-			graven.ErrDamaged, graven.ErrFork, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrQuorum, proof.ErrOrigin,
+			graven.ErrDamaged, graven.ErrFork, graven.ErrLost, errDamage, proof.ErrFormat, proof.ErrUnknownVersion, proof.ErrSignature, proof.ErrQuorum, proof.ErrOrigin,
 			proof.ErrProof, proof.ErrTooOld, proof.ErrSubject, proof.ErrValue, proof.ErrDamaged,
 		}},
 		{exitUsage, []error{graven.ErrLimit, graven.ErrInvalid}},

@@ -73,6 +73,7 @@ func VaultRules() Rules {
 		{"meta/keys/pub/*", Replace}, // they stand in the authority
 		{"meta/keys/priv/**", Publish | Private},
 		{"meta/host/clean", Replace},
+		{"meta/host/restored", Publish | Discard}, // docs/decisions/0017
 		{"meta/host/cut/*", Publish},
 		{"meta/host/mirror", Publish | Replace}, // of a mirror: of what, and from where
 		{"meta/host/incoming", Replace},         // and the checkpoint that its sync goes to

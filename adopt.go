@@ -1,0 +1,285 @@
+package graven
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"graven/internal/block"
+	"graven/internal/fsx"
+	"graven/internal/journal"
+	"graven/merkle"
+	"graven/proof"
+)
+
+// ErrLost: others hold a checkpoint over records that this vault does not have.
+var ErrLost = errors.New("records were lost that others hold")
+
+// AdoptOptions say on what ground a vault is made writable.
+type AdoptOptions struct {
+	// Newest is the newest checkpoint of this log that anybody holds.
+	Newest []byte
+	// NothingNewer is a person's word that no checkpoint, receipt or proof beyond
+	// the vault's size was ever given out.
+	NothingNewer bool
+	// Keys are signing keys to put in place, the log's and maybe the cosigner's.
+	Keys []string
+}
+
+// AdoptReport says what became of a vault.
+type AdoptReport struct {
+	Vault string
+	From  uint64 // size at which it was restored
+	Size  uint64 // with the commit that began the new epoch
+	Epoch uint64
+	Root  merkle.Hash
+	Notes []string
+}
+
+// adoption is an open for writing of a vault that may not be written.
+type adoption struct {
+	newest *proof.Checkpoint // verified; nil: a person says that there is none
+	from   uint64            // size of the mark
+	marked bool              // there is one
+}
+
+// Adopt makes a vault writable that was restored from a backup, or that was not
+// closed cleanly and lost its write-ahead log. It commits a group of nothing but a
+// commit line, whose epoch is one more: from then on everybody can see where the
+// ledger was taken up again, and that whoever did so held the key.
+//
+// Sizes beyond the vault's may have been published before they were lost. To
+// sign others for them would be a second history. So the caller gives the newest
+// checkpoint that anybody holds, or says that there is none beyond this size. A
+// checkpoint beyond it is [ErrLost]: then the log would need another origin,
+// which this version cannot give it. One that is not of this history is [ErrDamaged].
+//
+// A crash leaves the vault as it was or with the commit; then Adopt only takes
+// the mark away.
+func (s *Store) Adopt(ctx context.Context, name string, o AdoptOptions) (*AdoptReport, error) {
+	if s.opts.ReadOnly {
+		return nil, fmt.Errorf("store: %w", ErrReadOnly)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if err := s.checkVault(ctx, name); err != nil {
+		return nil, err
+	}
+	if v, ok := s.vaults[name]; ok {
+		if v.readOnly == "" {
+			return nil, fmt.Errorf("vault %q: %w", name, errNoAdoption)
+		}
+		delete(s.vaults, name)
+		if err := v.close(); err != nil {
+			return nil, err
+		}
+	}
+	r, err := s.adopt(name, o)
+	if err != nil {
+		return nil, full(fmt.Errorf("vault %q: %w", name, err))
+	}
+	return r, nil
+}
+
+var errNoAdoption = fmt.Errorf("%w: it can be written as it is, and needs no adoption", ErrInvalid)
+
+func (s *Store) adopt(name string, o AdoptOptions) (*AdoptReport, error) {
+	dir := s.vaultDir(name)
+	a, err := newAdoption(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := placeKeys(dir, o.Keys); err != nil {
+		return nil, err
+	}
+	opts := s.opts
+	opts.scripted = true // nothing happens but what stands here
+	v := &Vault{name: name, host: s.host, opts: opts, dir: dir, sealing: map[block.OpenBlock]bool{}, adopting: a}
+	if err := v.open(true); err != nil {
+		return nil, errors.Join(v.damaged(err), v.closeRooms())
+	}
+	v.start()
+	err = v.newEpoch()
+	w := v.View()
+	report := &AdoptReport{Vault: name, From: a.from, Size: w.Size(), Epoch: w.epoch, Root: w.head.Root, Notes: append(v.recovered, v.found...)}
+	if err = errors.Join(err, v.close()); err != nil {
+		return nil, err
+	}
+	// The commit is durable and published. A crash from here on leaves the mark,
+	// and the next adoption finds the commit.
+	if err := dir.Discard(restoredFile); err != nil {
+		return nil, err
+	}
+	return report, dir.Sync(cleanFile) // and with it the folder in which the mark was
+}
+
+// newAdoption verifies the ground for an adoption as far as the vault's public
+// key goes.
+func newAdoption(dir fsx.Dir, o AdoptOptions) (*adoption, error) {
+	a := &adoption{}
+	var err error
+	if a.from, a.marked, err = readRestored(dir); err != nil {
+		return nil, err
+	}
+	if (o.Newest == nil) == !o.NothingNewer {
+		return nil, fmt.Errorf("%w: an adoption needs the newest checkpoint that anybody holds, or else a person's word that there is none beyond this vault's size", ErrInvalid)
+	}
+	if o.Newest == nil {
+		return a, nil
+	}
+	key, err := readVKey(dir, logPub)
+	if err != nil {
+		return nil, err
+	}
+	head, err := openNote(o.Newest, key)
+	if err != nil {
+		return nil, fmt.Errorf("the newest checkpoint: %w", err)
+	}
+	a.newest = &head
+	return a, nil
+}
+
+// placeKeys puts signing keys where the vault looks for them, if they are the
+// vault's.
+func placeKeys(dir fsx.Dir, skeys []string) error {
+	for _, text := range skeys {
+		text = strings.TrimSpace(text)
+		name, pub, vkey := logKey, logPub, ""
+		if signer, err := proof.NewSigner(text); err == nil {
+			vkey = signer.VKey()
+		} else if cosigner, err := newCosigner(text); err == nil {
+			name, pub, vkey = cosignerKey, cosignerPub, cosigner.VKey()
+		} else {
+			return fmt.Errorf("%w: a key that is to be put in place is no signing key of a vault: %w", ErrInvalid, err)
+		}
+		want, err := readVKey(dir, pub)
+		if err != nil {
+			return err
+		}
+		if vkey != want {
+			return fmt.Errorf("%w: the signing key of %s is not this vault's, which is %s", ErrInvalid, vkey, want)
+		}
+		err = dir.PublishBytes(name, []byte(text+"\n"))
+		if errors.Is(err, fs.ErrExist) {
+			err = nil // the open says if it is another
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeAdoption decides, once the log was read, whether the vault may be adopted.
+// Nothing that counts has been changed before.
+func (v *Vault) judgeAdoption(s *scanner) error {
+	a := v.adopting
+	if a == nil {
+		return nil
+	}
+	if !a.marked {
+		return errNoAdoption
+	}
+	if a.from == noLimit { // garbled: whatever was there, a new epoch begins
+		a.from = s.size
+	}
+	if a.from > s.size {
+		return fmt.Errorf("%w: it was restored at size %d, its log holds %d records", ErrDamaged, a.from, s.size)
+	}
+	if a.newest == nil {
+		return nil
+	}
+	if a.newest.Size > s.size {
+		return fmt.Errorf("%w: the newest checkpoint is of size %d, the vault holds %d records; to write here would be a second history under one key. Bring a newer backup or the lost files back; to go on without them the log would need a new origin, which this version cannot give it", ErrLost, a.newest.Size, s.size)
+	}
+	root, err := merkle.RootFrom(a.newest.Size, treeHashes{&View{vault: v, tree: v.tiles.Snapshot()}})
+	if err != nil {
+		return v.damaged(err)
+	}
+	if root != a.newest.Root {
+		return fmt.Errorf("%w: at size %d the vault has root %v, the newest checkpoint says %v: they are two histories, and both are signed; keep both", ErrDamaged, a.newest.Size, root, a.newest.Root)
+	}
+	return nil
+}
+
+// adoptLost goes on where the write-ahead log is missing: what the log holds whole
+// is what there is. The mark comes first, so that whatever ends this, only another
+// adoption goes on.
+func (v *Vault) adoptLost(h held, s *scanner, scanErr error) (*scanner, error) {
+	if scanErr != nil {
+		return nil, scanErr
+	}
+	if a := v.adopting; !a.marked {
+		if err := v.dir.PublishBytes(restoredFile, restoredMark(s.size)); err != nil {
+			return nil, err
+		}
+		a.from, a.marked = s.size, true
+	}
+	return v.restore(h, s, nil)
+}
+
+// maxKept is how many bytes behind the end an adoption sets aside.
+const maxKept = 16 << 20
+
+// keepBehind sets aside what stands in a file from an offset on, before it is cut.
+func (v *Vault) keepBehind(what, file string, offset int64) error {
+	f, err := v.dir.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, min(maxKept, max(0, size-offset)))
+	if n, err := f.ReadAt(b, offset); n < len(b) {
+		return err
+	}
+	v.did("%s, offset %d: %d bytes of groups that the lost write-ahead log held; they are in meta/host/cut", file, offset, size-offset)
+	return v.setAside(what, b)
+}
+
+// keepBehindLog is keepBehind for the end of the log, from the first byte that was
+// found behind it on, and for the files that follow.
+func (v *Vault) keepBehindLog(found journal.Pos) error {
+	entries, err := v.dir.ReadDir("log")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		first, ok := journal.ParseName(e.Name)
+		if !ok || first < found.File {
+			continue
+		}
+		offset := int64(0)
+		if first == found.File {
+			offset = found.Offset
+		}
+		if err := v.keepBehind("log", logName(first), offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newEpoch commits a group of nothing but a commit line, of the next epoch, unless
+// an adoption that was cut off has done so.
+func (v *Vault) newEpoch() error {
+	if v.tip.next == v.adopting.from {
+		g := v.newGroup()
+		v.tip.epoch++
+		if err := v.seal(g); err != nil {
+			return err
+		}
+		if err := v.persist(g); err != nil {
+			return err
+		}
+	}
+	return v.settle()
+}

@@ -1,0 +1,133 @@
+package graven
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"graven/internal/block"
+	"graven/internal/fsx"
+	"graven/record"
+)
+
+// sealed brings back a sealed block.
+func (r *repairer) sealed(rec record.Block) error {
+	name := sealedBlock(rec.ID)
+	r.report.Checked++
+	what := ""
+	info, err := r.dir.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		what = "it is missing"
+	case err != nil:
+		return err
+	case uint64(info.Size) != rec.Size:
+		what = fmt.Sprintf("it has %d bytes, its record says %d", info.Size, rec.Size)
+	default:
+		got, err := hashOf(r.dir, name, info.Size)
+		if err == nil && got == rec.ID {
+			return nil
+		}
+		if what = fmt.Sprintf("its SHA-256 is %s", got.Hex()); err != nil {
+			what = err.Error()
+		}
+	}
+	return r.replace(name, what, func(w io.Writer) error {
+		in, err := r.copy.Open(name)
+		if err != nil {
+			return fmt.Errorf("the copy: %w", err)
+		}
+		sum := &hashing{w: w, left: int64(rec.Size)}
+		_, err = io.Copy(sum, io.NewSectionReader(in, 0, int64(rec.Size)+1))
+		if err == nil && sum.sum() != rec.ID {
+			err = fmt.Errorf("%w: the copy of %s has SHA-256 %s", ErrDamaged, name, sum.sum().Hex())
+		}
+		return errors.Join(err, in.Close())
+	})
+}
+
+// openBlocks brings back the artifacts of open blocks that the copy has in the
+// same place.
+func (r *repairer) openBlocks(sealed map[string]bool) error {
+	entries, err := r.copy.ReadDir("blocks/open")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		name := "blocks/open/" + e.Name
+		if sealed[name] || !strings.HasSuffix(name, ".blk") {
+			continue
+		}
+		if err := r.openBlock(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *repairer) openBlock(name string) error {
+	r.report.Checked++
+	n, err := r.lengthIn(name)
+	if err != nil {
+		return err
+	}
+	theirs, theirErr := r.frames(r.copy, name, n)
+	own, ownErr := r.frames(r.dir, name, n)
+	if theirErr == nil && ownErr == nil && own == theirs {
+		return nil
+	}
+	if ownErr == nil {
+		ownErr = fmt.Errorf("%w: it holds other artifacts than the copy", ErrDamaged)
+	}
+	return r.replace(name, ownErr.Error(), func(w io.Writer) error {
+		if theirErr != nil {
+			return fmt.Errorf("the copy: %w", theirErr)
+		}
+		in, err := r.mix(name)
+		if err != nil {
+			return err
+		}
+		head := &hashing{w: w, left: n}
+		_, err = io.Copy(head, in)
+		if err == nil && head.sum() != theirs {
+			err = fmt.Errorf("%w: the copy of %s changed while it was read", ErrDamaged, name)
+		}
+		return errors.Join(err, in.Close())
+	})
+}
+
+// frames verifies an open block up to a length, and returns the hash of that much.
+func (r *repairer) frames(dir fsx.Dir, name string, length int64) (record.ID, error) {
+	in, err := dir.Open(name)
+	if err != nil {
+		return record.ID{}, err
+	}
+	defer in.Close()
+	class, number, ok := parseOpenBlock(name)
+	if !ok {
+		return record.ID{}, fmt.Errorf("%w: %s is no open block", ErrDamaged, name)
+	}
+	sum := &hashing{left: length}
+	w := &openWalk{name: name, in: in, header: block.AppendHeader(nil, block.Header{Vault: r.genesis.Vault, Class: class, Number: number}), until: length}
+	if _, err := w.copy(sum); err != nil {
+		return record.ID{}, err
+	}
+	if sum.left > 0 {
+		return record.ID{}, fmt.Errorf("%w: %s ends %d bytes too early", ErrDamaged, name, sum.left)
+	}
+	return sum.sum(), nil
+}
+
+// parseOpenBlock reads what openBlockName returns.
+func parseOpenBlock(name string) (class string, number uint64, ok bool) {
+	base, ok := strings.CutSuffix(strings.TrimPrefix(name, "blocks/open/"), ".blk")
+	i := strings.LastIndexByte(base, '-')
+	if !ok || i < 0 {
+		return "", 0, false
+	}
+	number, err := strconv.ParseUint(base[i+1:], 10, 64)
+	return base[:i], number, err == nil && openBlockName(base[:i], number) == name
+}
