@@ -44,8 +44,8 @@ func (s *shown) SyncDir(name string) error {
 	return nil
 }
 
-// goesOn looks at what an interruption left of a mirror, and syncs again.
-func goesOn(from fsx.Disk, want map[string]string, to *fsx.Mem, old, published uint64) error {
+// syncGoesOn looks at what an interruption left of a mirror, and syncs again.
+func syncGoesOn(from fsx.Disk, want map[string]string, to *fsx.Mem, old, published uint64) error {
 	ctx := context.Background()
 	if store, err := Open(ctx, scriptHost(to, 3), readingOptions()); err == nil {
 		v, err := store.Vault(ctx, "main")
@@ -114,7 +114,7 @@ func TestSyncCrashStates(t *testing.T) {
 					for _, e := range state.Events {
 						size = max(size, e.(uint64))
 					}
-					err := goesOn(from.Clone(), want, state.Disk, old, size)
+					err := syncGoesOn(from.Clone(), want, state.Disk, old, size)
 					mu.Lock()
 					if err != nil {
 						if failures++; failures < 5 {
@@ -186,7 +186,7 @@ func TestEveryCallOfASyncFails(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 			left.Kill()
-			if err := goesOn(from.Clone(), want, left, old, old); err != nil {
+			if err := syncGoesOn(from.Clone(), want, left, old, old); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

@@ -49,7 +49,7 @@ func TestBadSource(t *testing.T) {
 		default:
 			refused++
 		}
-		if err := goesOn(from.Clone(), want, mirror, shown, 0); err != nil {
+		if err := syncGoesOn(from.Clone(), want, mirror, shown, 0); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -167,7 +167,7 @@ func TestFullDiskOfAMirror(t *testing.T) {
 		if !errors.Is(err, ErrFull) && !errors.Is(err, fsx.ErrNoSpace) {
 			t.Errorf("full after %d of %d: %v", full, most, err)
 		}
-		if err := goesOn(from.Clone(), want, mem, old, old); err != nil {
+		if err := syncGoesOn(from.Clone(), want, mem, old, old); err != nil {
 			t.Errorf("full after %d of %d: %v", full, most, err)
 		}
 	}
