@@ -18,6 +18,7 @@ import (
 type puts struct {
 	mu     sync.Mutex
 	leaves []state.Leaf // by rising Seq
+	from   uint64       // those of records before it were forgotten
 }
 
 func (p *puts) add(l state.Leaf) {
@@ -38,6 +39,14 @@ func (p *puts) forget(seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leaves = slices.Clone(p.leaves[p.before(seq):]) // cloned, so that the others leave memory
+	p.from = seq
+}
+
+// forgotten is the seq before which they are gone.
+func (p *puts) forgotten() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.from
 }
 
 // of returns those of the records [from, to). The caller owns the slice.

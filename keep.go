@@ -17,21 +17,27 @@ import (
 func (v *Vault) keep(ctx context.Context) error {
 	v.keeping.Lock()
 	defer v.keeping.Unlock()
-	if done, err := v.discardCondemned(); done || err != nil {
-		return err
-	}
-	if err := v.sealRuns(v.published.Load()); err != nil {
-		return err
-	}
-	made, err := v.index.Merge(ctx)
-	v.recordSegments(made)
-	if err != nil {
+	if condemned, err := v.keepIndex(ctx); condemned || err != nil {
 		return err
 	}
 	if v.View().state.Weight() < v.opts.stateBytes && v.puts.count() < int(v.genesis.RunOps) {
 		return nil
 	}
 	return v.writeState()
+}
+
+// keepIndex is keep for the index. It reports whether something was found damaged:
+// then nothing more is built on index and pages. Callers hold keeping.
+func (v *Vault) keepIndex(ctx context.Context) (condemned bool, err error) {
+	if condemned, err := v.discardCondemned(); condemned || err != nil {
+		return condemned, err
+	}
+	if err := v.sealRuns(v.published.Load()); err != nil {
+		return false, err
+	}
+	made, err := v.index.Merge(ctx)
+	v.recordSegments(made)
+	return false, err
 }
 
 // sealRuns makes the segments of all ended runs within a size, which is synced.
@@ -96,16 +102,25 @@ func (v *Vault) recordSegments(made []index.Made) {
 	}
 }
 
-// writeState writes the pages of the newest durable state, and prepares the ground
-// for the committer to go on from.
+// writeState writes the pages of the newest durable state.
 func (v *Vault) writeState() error {
 	view := v.View()
 	if v.ground.Load() != nil || view.head.Size > v.published.Load() {
 		return nil // the committer has not taken the last one, or it is not synced yet
 	}
+	return v.writeStateOf(view)
+}
+
+// writeStateOf writes the pages of a state, which is synced, and prepares the ground
+// for the committer to go on from, unless that has or will have a newer one.
+func (v *Vault) writeStateOf(view *View) error {
+	newer := v.ground.Load() != nil || v.puts.forgotten() > view.head.Size
 	m, err := v.pages.Write(view.state, view.head.Size)
 	if err != nil {
 		return fmt.Errorf("state pages: %w", err)
+	}
+	if newer {
+		return nil
 	}
 	v.puts.forget(view.head.Size)
 	g := &ground{edit: m.Edit(), next: view.head.Size}
@@ -156,6 +171,9 @@ func (v *Vault) keepLoop(ctx context.Context) {
 		}
 		if err := v.keep(ctx); err != nil && ctx.Err() == nil {
 			v.opts.Logger.Error("index and state on disk fall behind; it is tried again", "vault", v.name, "err", err)
+		}
+		if err := v.snapshotIfDue(ctx); err != nil && ctx.Err() == nil {
+			v.opts.Logger.Error("no snapshot could be made; it is tried again when the next is due", "vault", v.name, "err", err)
 		}
 	}
 }

@@ -40,6 +40,7 @@ func (v *Vault) openDerived(limit uint64) error {
 	for _, n := range append(notes, more...) {
 		v.note("%s", n)
 	}
+	v.readPins()
 	v.journal.SetGrid(v.gridPlace)
 	v.blocks.SetFinder(finder{x})
 	return v.choose(limit)
@@ -65,7 +66,9 @@ func (v *Vault) choose(limit uint64) error {
 		}
 	}
 	if v.base != nil {
-		v.pages.Keep(v.base.Position) // until the write-ahead log may go
+		v.keepPages(v.base.Position) // until the write-ahead log may go
+	} else {
+		v.keepPages()
 	}
 	if v.base == nil || border.To == 0 {
 		return nil

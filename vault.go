@@ -90,6 +90,13 @@ type Vault struct {
 
 	condemned condemned // derived files that were found damaged
 
+	snapping sync.Mutex           // held while a snapshot is made or dropped; taken before settling and keeping
+	pinsMu   sync.Mutex           // guards pins
+	pins     []pin                // the snapshots whose pages are kept, by number
+	pinsGone []pin                // fixed: those whose pages were gone when the vault was opened
+	lastSnap snapMark             // guarded by snapping: what the policy counts from
+	sums     map[string]record.ID // guarded by snapping: SHA-256 of derived files, which do not change
+
 	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
 	recorded []recordedSeal        // guarded by sealsMu: seals whose record is durable, waiting for a checkpoint over it
@@ -180,6 +187,8 @@ func (v *Vault) close() error {
 	<-v.stopped
 	<-v.settlerGone
 	<-v.keeperGone
+	v.snapping.Lock() // one under way ends first: the committer is gone, so it ends soon
+	defer v.snapping.Unlock()
 	var errs []error
 	if v.wal != nil {
 		if v.writable() == nil {
