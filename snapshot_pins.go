@@ -129,10 +129,18 @@ func (v *Vault) retainPins() error {
 
 // discardLists removes the lists of a snapshot's pinned files. They follow from the
 // log, but for the names of state pages, which go with them; and a list of all blocks
-// for every snapshot would grow with the square of their number.
+// for every snapshot would grow with the square of their number. They are gone for
+// good when it returns: the pin that remembers them goes next.
 func (v *Vault) discardLists(number uint64) error {
 	folder := snapshotFolder(number)
-	return errors.Join(v.dir.Discard(folder+"/"+pinnedSegments), v.dir.Discard(folder+"/"+pinnedBlocks))
+	err := errors.Join(v.dir.Discard(folder+"/"+pinnedSegments), v.dir.Discard(folder+"/"+pinnedBlocks))
+	if err != nil {
+		return err
+	}
+	if err := v.dir.Sync(folder + "/" + manifestName); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // DropSnapshot lets go of the state pages and the lists of pinned files of a
