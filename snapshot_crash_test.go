@@ -187,7 +187,7 @@ func explained(v *Vault, d fsx.Disk, newest SnapshotInfo) error {
 // TestSnapshotCrashStates cuts the power after every disk operation of a life with
 // snapshots.
 func TestSnapshotCrashStates(t *testing.T) {
-	perPrefix, least := 12, 1_500
+	perPrefix, least := 8, 1_200
 	switch {
 	case testing.Short():
 		perPrefix, least = 1, 300

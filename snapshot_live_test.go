@@ -185,7 +185,7 @@ func TestSnapshotEveryCallFails(t *testing.T) {
 	if _, err := life(whole); err != nil {
 		t.Fatal(err)
 	}
-	step := 2
+	step := 5
 	if testing.Short() {
 		step = 23
 	}

@@ -206,6 +206,11 @@ func (c *snapshotVerifier) sum(name string, want record.ID, mayGo bool) (good, t
 // readSegments holds what is there of the listed files of index and state against the
 // list. Merged segments and pages that were let go are not there any more.
 func (c *snapshotVerifier) readSegments() error {
+	for _, b := range c.v.index.Borders() {
+		if m := c.manifest; m != nil && b.Runs == m.runs && b.To != m.records {
+			c.find(c.path(manifestName), "%d runs of the index with %d records, the index has %d", m.runs, m.records, b.To)
+		}
+	}
 	name := c.path(pinnedSegments)
 	f, err := c.v.dir.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
