@@ -165,7 +165,8 @@ func (v *Vault) take(g *group, r *request) {
 // dispatch seals a group and starts to persist it. It reports false if there
 // was nothing to persist.
 func (v *Vault) dispatch(g *group, result chan<- error) bool {
-	if g.records == 0 && g.broken == nil { // only refusals, and retries of what is durable by now
+	v.atBorder(g)
+	if g.records == 0 && g.broken == nil && !v.mustRecord(g) { // only refusals, and retries of what is durable by now
 		v.reply(g, v.View())
 		return false
 	}

@@ -508,7 +508,7 @@ func TestKillsThenPowerCuts(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d power cuts behind them, %d failures", kills, states, failures)
-	if kills < 300/stride || states < 3000/stride {
+	if kills < 280/stride || states < 3000/stride {
 		t.Errorf("only %d kills and %d power cuts", kills, states)
 	}
 }

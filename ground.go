@@ -19,6 +19,7 @@ type puts struct {
 	mu     sync.Mutex
 	leaves []state.Leaf // by rising Seq
 	older  int          // more that no pages hold, which were put before the vault was opened
+	from   uint64       // those of records before it were forgotten
 }
 
 func (p *puts) add(l state.Leaf) {
@@ -39,7 +40,14 @@ func (p *puts) forget(seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leaves = slices.Clone(p.leaves[p.before(seq):]) // cloned, so that the others leave memory
-	p.older = 0
+	p.older, p.from = 0, seq
+}
+
+// forgotten is the seq before which they are gone.
+func (p *puts) forgotten() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.from
 }
 
 // of returns those of the records [from, to). The caller owns the slice.

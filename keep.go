@@ -103,9 +103,19 @@ func (v *Vault) writeState() error {
 	if view == nil || v.ground.Load() != nil {
 		return nil // or the committer has not taken the last one yet
 	}
+	return v.writeStateOf(view)
+}
+
+// writeStateOf writes the pages of a state, which is synced, and prepares the ground
+// for the committer to go on from, unless that has or will have a newer one.
+func (v *Vault) writeStateOf(view *View) error {
+	newer := v.ground.Load() != nil || v.puts.forgotten() > view.head.Size
 	m, err := v.pages.Write(view.state, view.head.Size)
 	if err != nil {
 		return fmt.Errorf("state pages: %w", err)
+	}
+	if newer {
+		return nil
 	}
 	v.puts.forget(view.head.Size)
 	g := &ground{edit: m.Edit(), next: view.head.Size}
@@ -165,6 +175,9 @@ func (v *Vault) keepLoop(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			v.opts.Logger.Error("index and state on disk fall behind; it is tried again", "vault", v.name, "err", err)
+		}
+		if err := v.snapshotIfDue(ctx); err != nil && ctx.Err() == nil {
+			v.opts.Logger.Error("no snapshot could be made; it is tried again when the next is due", "vault", v.name, "err", err)
 		}
 		poke(v.sealed)
 	}

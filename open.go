@@ -295,7 +295,10 @@ func (v *Vault) openWriting() error {
 		if err := v.wal.Reset(); err != nil {
 			return err
 		}
-		v.pages.Keep()
+		v.keepPages()
+		if err := v.dropGone(); err != nil {
+			return err
+		}
 	}
 	view, err := v.newView(v.tip, s.commit)
 	if err != nil {

@@ -42,6 +42,15 @@ type Options struct {
 	BatchBytes int
 	// Queue is how many transactions may wait. Default: 65,536.
 	Queue int
+	// SnapshotCommits and SnapshotEvery say when a vault makes a snapshot by itself:
+	// so many commits after the last one, or so long by the times of the records, if
+	// there was a transaction since. Defaults: 10,000 and 5 minutes; below 0: never.
+	SnapshotCommits int
+	SnapshotEvery   time.Duration
+	// SnapshotKeep is of how many of these snapshots, the newest, the state pages and
+	// the lists of pinned files are kept. Default: 2. Those that were asked for keep
+	// theirs until they are dropped.
+	SnapshotKeep int
 	// Logger receives what an operator should know. Nil: nothing is logged.
 	Logger *slog.Logger
 
@@ -78,6 +87,13 @@ func (o Options) withDefaults() Options {
 		o.stateBytes = 128 << 20
 	}
 	set(&o.closePuts, 1024)
+	if o.SnapshotCommits == 0 {
+		o.SnapshotCommits = 10_000
+	}
+	if o.SnapshotEvery == 0 {
+		o.SnapshotEvery = 5 * time.Minute
+	}
+	set(&o.SnapshotKeep, 2)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -111,7 +111,8 @@ func (w *View) together(seqs ...uint64) ([]merkle.Hash, error) {
 }
 
 // stateAt is the state under the root of a commit: that of now, or one that is
-// built again from the log, which costs time in proportion to it.
+// built again from the log, from the nearest one before it that is in memory or in
+// state pages. It costs time in proportion to what stands between.
 func (w *View) stateAt(commit uint64) (state.Map, error) {
 	if commit == w.head.Size-1 {
 		return w.state, nil
@@ -120,6 +121,33 @@ func (w *View) stateAt(commit uint64) (state.Map, error) {
 	if from.commit == commit {
 		return from.state, nil
 	}
+	m, err := state.Map{}, errNoPages
+	if paged, ok := w.pagedBefore(commit); ok && paged.commit > from.commit {
+		m, err = w.stateFrom(paged, commit)
+		_ = w.vault.damaged(err) // pages that are damaged are noted, and done without
+	}
+	if err != nil {
+		m, err = w.stateFrom(from, commit)
+	}
+	if err == nil {
+		w.vault.past.keep(pastState{commit, m})
+	}
+	return m, err
+}
+
+// pagedBefore is the newest state at or before a commit that is in pages.
+func (w *View) pagedBefore(commit uint64) (pastState, bool) {
+	set, ok := w.vault.pages.Before(commit + 1)
+	if !ok || set.Position == 0 {
+		return pastState{}, false
+	}
+	m, err := w.vault.pages.Map(set)
+	return pastState{commit: set.Position - 1, state: m}, err == nil
+}
+
+// stateFrom is the state under the root of a commit, built on an earlier one, and held
+// against the commit line.
+func (w *View) stateFrom(from pastState, commit uint64) (state.Map, error) {
 	edit := from.state.Edit()
 	for seq := from.commit + 1; seq < commit; seq++ {
 		if err := w.replayInto(edit, seq); err != nil {
@@ -127,18 +155,13 @@ func (w *View) stateAt(commit uint64) (state.Map, error) {
 		}
 	}
 	m := edit.Map()
-	line, err := w.Record(commit)
+	c, _, err := w.commitLine(commit)
 	if err != nil {
 		return state.Map{}, err
 	}
-	rec, err := record.Parse(line)
-	if err != nil {
-		return state.Map{}, fmt.Errorf("%w: record %d: %w", ErrDamaged, commit, err)
+	if c.State != m.Root() {
+		return state.Map{}, fmt.Errorf("%w: the records up to %d give state root %v, the commit says %v", ErrDamaged, commit, m.Root(), c.State)
 	}
-	if c, ok := rec.Body.(*record.Commit); !ok || c.State != m.Root() {
-		return state.Map{}, fmt.Errorf("%w: the records up to %d give state root %v, which is not what the commit says", ErrDamaged, commit, m.Root())
-	}
-	w.vault.past.keep(pastState{commit, m})
 	return m, nil
 }
 

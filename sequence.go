@@ -53,6 +53,7 @@ type group struct {
 	admits    []record.Block              // chunk blocks that this group admits
 	seals     []record.Block              // sealed blocks that this group records
 	segments  []record.Segment            // index segments that it records
+	errands   []*errand                   // of snapshots
 
 	waiting []waiter // whom to answer, in order
 	touched [][]byte // stored keys that got a version
@@ -125,6 +126,9 @@ func (v *Vault) append(g *group, at time.Time, encode func(dst []byte) ([]byte, 
 func (v *Vault) sequence(g *group, r *request) error {
 	if r.policy != nil {
 		return v.sequencePolicy(g, r)
+	}
+	if r.errand != nil {
+		return v.sequenceErrand(g, r)
 	}
 	if done, err := v.seenBefore(g, r); done || err != nil {
 		return err

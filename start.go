@@ -63,6 +63,7 @@ func (v *Vault) openRooms() (notes []string, err error) {
 		return nil, err
 	}
 	v.pages = pages
+	v.readPins()
 	v.journal.SetGrid(v.gridPlace)
 	v.blocks.SetFinder(finder{v.index})
 	return append(notes, more...), nil
@@ -88,7 +89,9 @@ func (v *Vault) choose(limit uint64) error {
 		}
 	}
 	if v.base != nil {
-		v.pages.Keep(v.base.Position) // until the write-ahead log may go
+		v.keepPages(v.base.Position) // until the write-ahead log may go
+	} else {
+		v.keepPages()
 	}
 	if v.base == nil || border.To == 0 {
 		return nil

@@ -206,6 +206,7 @@ type request struct {
 	judged   *policy     // that was asked whether it allows it
 	denied   error       // what it said, if it does not
 	policy   *policy     // instead of all this: a new policy
+	errand   *errand     // or what a snapshot needs of the committer
 	ops      []record.Op
 	lines    [][]byte // request lines of the ops: without prev, skip, n
 	contents contents

@@ -99,6 +99,13 @@ type Vault struct {
 	shown    uint64               // size of the published checkpoint; published says what is synced
 	arriving map[record.ID][]byte // artifacts of the group under way, which are in no block yet
 
+	snapping sync.Mutex           // held while a snapshot is made or dropped; taken before settling and keeping
+	pinsMu   sync.Mutex           // guards pins
+	pins     []pin                // the snapshots whose pages are kept, by number
+	pinsGone []pin                // fixed: those whose pages were gone when the vault was opened
+	lastSnap snapMark             // guarded by snapping: what the policy counts from
+	sums     map[string]record.ID // guarded by snapping: SHA-256 of derived files, which do not change
+
 	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
 	recorded []recordedSeal        // guarded by sealsMu: seals whose record is durable, waiting for a checkpoint over it
@@ -191,6 +198,8 @@ func (v *Vault) close() error {
 	<-v.stopped
 	<-v.settlerGone
 	v.keepers.Wait()
+	v.snapping.Lock() // one under way ends first: the committer is gone, so it ends soon
+	defer v.snapping.Unlock()
 	var errs []error
 	if v.wal != nil {
 		if v.writable() == nil {

@@ -88,7 +88,7 @@ func (a *app) root() *cobra.Command {
 	group("values", "Values:", a.putCommand(), a.getCommand(), a.deleteCommand(), a.appendCommand(), a.applyCommand(), a.captureCommand(), a.listCommand(), a.historyCommand(), a.diffCommand(), a.findCommand())
 	group("trees", "Trees of files:", a.importCommand(), a.exportCommand())
 	group("log", "The log:", a.logCommand(), a.showCommand())
-	group("trust", "Proof and care:", a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.rebuildCommand(), a.demoCommand())
+	group("trust", "Proof and care:", a.proveCommand(), a.verifyCommand(), a.checkCommand(), a.rebuildCommand(), a.snapshotCommand(), a.demoCommand())
 	group("copies", "Copies:", a.backupCommand(), a.restoreCommand(), a.adoptCommand(), a.repairCommand(), a.syncCommand())
 	a.addCompletions(root)
 	return root

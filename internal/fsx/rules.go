@@ -82,7 +82,7 @@ func VaultRules() Rules {
 		{"tile/**", Publish | Discard},
 		{"index/**", Publish | Replace | Discard},
 		{"state/**", Publish | Replace | Discard},
-		{"snapshots/**", Publish | Replace},
+		{"snapshots/**", Publish | Replace | Discard},
 		{"tmp/**", Discard},
 	}
 }

@@ -53,7 +53,7 @@ func TestVaultRules(t *testing.T) {
 		"wal/other":                                             Discard,
 		"index/keys/1-2":                                        Publish | Replace | Discard,
 		"state/a/b":                                             Publish | Replace | Discard,
-		"snapshots/snapshot-1/manifest.yaml":                    Publish | Replace,
+		"snapshots/snapshot-1/manifest.yaml":                    Publish | Replace | Discard,
 		"meta/authority/current.json":                           Replace,
 		"meta/policy/current.json":                              Replace,
 		"meta/keys/pub/log.vkey":                                Publish | Replace,

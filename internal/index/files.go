@@ -63,8 +63,11 @@ func (a address) String() string  { return fmt.Sprintf("%d/%d", a.level, a.numbe
 
 // fileName is the name of a segment's table, relative to the index's folder.
 func fileName(table string, a address) string {
-	return fmt.Sprintf("%s/%d-%08d.seg", table, a.level, a.number)
+	return table + "/" + baseName(a) + ".seg"
 }
+
+// baseName is the name of a segment's files without what stands around it.
+func baseName(a address) string { return fmt.Sprintf("%d-%08d", a.level, a.number) }
 
 // parseFileName reads the last element of what fileName makes.
 func parseFileName(name string) (address, bool) {
