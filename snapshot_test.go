@@ -118,7 +118,7 @@ func TestSnapshotIdle(t *testing.T) {
 	defer s.close()
 	first, second := s.snap(), s.snap()
 	a, b := verified(t, s.vault, 1, true), verified(t, s.vault, 2, true)
-	if a.State != b.State || second.Position != first.Seq+1 {
+	if a.State != b.State || second.Position <= first.Seq {
 		t.Errorf("%+v %+v", a, b)
 	}
 }
