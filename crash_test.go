@@ -471,7 +471,7 @@ func TestKillsThenPowerCuts(t *testing.T) {
 	perPrefix, stride := 2, 3 // of all calls every third, of all in make test-deep
 	switch {
 	case testing.Short():
-		perPrefix, stride = 1, 12
+		perPrefix, stride = 1, 11
 	case os.Getenv("GRAVEN_DEEP") != "":
 		perPrefix, stride = 3, 1
 	}
