@@ -42,6 +42,11 @@ type Options struct {
 	BatchBytes int
 	// Queue is how many transactions may wait. Default: 65,536.
 	Queue int
+	// ScrubPeriod is the time in which an open vault is read again as a whole, to
+	// find what has rotted. Default: 7 days. Negative: it is not.
+	ScrubPeriod time.Duration
+	// ScrubRate bounds what that reads, in bytes a second. Default: 8 MiB.
+	ScrubRate int64
 	// Logger receives what an operator should know. Nil: nothing is logged.
 	Logger *slog.Logger
 
@@ -70,6 +75,12 @@ func (o Options) withDefaults() Options {
 	set(&o.Queue, 65536)
 	if o.PublishEvery <= 0 {
 		o.PublishEvery = time.Second
+	}
+	if o.ScrubPeriod == 0 {
+		o.ScrubPeriod = 7 * 24 * time.Hour
+	}
+	if o.ScrubRate <= 0 {
+		o.ScrubRate = 8 << 20
 	}
 	if o.walBytes <= 0 {
 		o.walBytes = 8 << 20

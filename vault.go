@@ -89,6 +89,7 @@ type Vault struct {
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
 	condemned condemned // derived files that were found damaged
+	scrub     *scrubber // fixed
 
 	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
@@ -148,14 +149,21 @@ func (v *Vault) start() {
 	v.keeperGone = make(chan struct{})
 	ctx, stopKeeping := context.WithCancel(context.Background())
 	v.stopKeeping = stopKeeping
+	v.scrub = newScrubber(v)
 	if v.readOnly != "" || v.opts.scripted {
 		close(v.stopped)
 		close(v.settlerGone)
 		close(v.keeperGone)
+		close(v.scrub.gone)
 		return
 	}
 	go v.commitLoop()
 	go v.keepLoop(ctx)
+	if v.scrub.runs() {
+		go v.scrub.loop(ctx)
+	} else {
+		close(v.scrub.gone)
+	}
 	if v.host.After == nil {
 		close(v.settlerGone)
 		return
@@ -180,6 +188,7 @@ func (v *Vault) close() error {
 	<-v.stopped
 	<-v.settlerGone
 	<-v.keeperGone
+	<-v.scrub.gone
 	var errs []error
 	if v.wal != nil {
 		if v.writable() == nil {
@@ -321,6 +330,7 @@ type Status struct {
 	Why                  string   // why it is not writable
 	Recovered            []string // what the open put right
 	Notes                []string // what it met and left as it is
+	Scrub                ScrubStatus
 }
 
 // Status describes the vault now.
@@ -334,6 +344,7 @@ func (v *Vault) Status() Status {
 		Root: w.head.Root, State: w.state.Root(), Keys: w.state.Len(), Live: w.state.Live(), Versions: w.versions,
 		Artifacts: artifacts, LogBytes: v.journal.Bytes(), BlockBytes: blockBytes, Time: at,
 		Writable: true, Recovered: v.recovered, Notes: v.found,
+		Scrub: v.scrub.status(),
 	}
 	if err := v.writable(); err != nil {
 		st.Writable, st.Why = false, err.Error()

@@ -121,6 +121,7 @@ func (a *app) statusCommand() *cobra.Command {
 					"keys": st.Live, "keys_ever": st.Keys, "versions": st.Versions, "artifacts": st.Artifacts,
 					"log_bytes": st.LogBytes, "block_bytes": st.BlockBytes, "time": formatTime(st.Time),
 				}
+				out["scrub"] = scrubJSON(st.Scrub)
 				if why := notWritable(st); why != "" {
 					out["not_writable"] = why
 				}
@@ -130,6 +131,13 @@ func (a *app) statusCommand() *cobra.Command {
 					fmt.Fprintf(w, "newest     %s\nroot       %v\nstate      %v\n", formatTime(st.Time), st.Root, st.State)
 					fmt.Fprintf(w, "keys       %d now, %d ever, %d versions\n", st.Live, st.Keys, st.Versions)
 					fmt.Fprintf(w, "artifacts  %d in blocks of %s; log %s\n", st.Artifacts, formatBytes(st.BlockBytes), formatBytes(st.LogBytes))
+					fmt.Fprintf(w, "scrub      %s\n", scrubText(st.Scrub))
+					for _, f := range st.Scrub.Findings {
+						fmt.Fprintf(w, "found      %s\n", oneLine(f.String()))
+					}
+					if st.Scrub.More > 0 {
+						fmt.Fprintf(w, "found      %d more; run check\n", st.Scrub.More)
+					}
 					if why := notWritable(st); why != "" {
 						fmt.Fprintf(w, "writing    not possible: %s\n", oneLine(why))
 					}
@@ -137,6 +145,44 @@ func (a *app) statusCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// scrubText says how far the reading of the whole vault over time has come.
+func scrubText(s graven.ScrubStatus) string {
+	if s.Started.IsZero() {
+		return "has not begun; it runs while a process has the vault open for writing"
+	}
+	text := "no pass was whole yet"
+	if !s.Finished.IsZero() {
+		text = "last whole pass ended " + formatTime(s.Finished)
+	}
+	if s.Done < 1 {
+		text += fmt.Sprintf("; under way since %s, about %d %%", formatTime(s.Started), int(100*s.Done))
+	}
+	return text
+}
+
+func scrubJSON(s graven.ScrubStatus) map[string]any {
+	out := map[string]any{"done": s.Done, "findings": findingsJSON(s.Findings), "more": s.More}
+	if !s.Started.IsZero() {
+		out["started"] = formatTime(s.Started)
+	}
+	if !s.Finished.IsZero() {
+		out["finished"] = formatTime(s.Finished)
+	}
+	return out
+}
+
+func findingsJSON(list []graven.Finding) []finding {
+	found := []finding{}
+	for _, f := range list {
+		item := finding{File: f.File, What: f.What, Mended: f.Mended}
+		if f.Offset >= 0 {
+			item.Offset = &f.Offset
+		}
+		found = append(found, item)
+	}
+	return found
 }
 
 // notWritable says why a vault could not be written. That status itself opened
@@ -263,14 +309,7 @@ func (a *app) check(ctx context.Context, s *graven.Store, o graven.CheckOptions)
 	for _, note := range r.Notes {
 		a.talk("note: %s", oneLine(note))
 	}
-	found := []finding{}
-	for _, f := range r.Findings {
-		item := finding{File: f.File, What: f.What, Mended: f.Mended}
-		if f.Offset >= 0 {
-			item.Offset = &f.Offset
-		}
-		found = append(found, item)
-	}
+	found := findingsJSON(r.Findings)
 	out := map[string]any{
 		"vault": r.Vault, "size": r.Size, "records": r.Records, "root": r.Root.String(), "blocks": r.Blocks,
 		"artifacts": r.Artifacts, "tiles": r.Tiles, "bytes": r.Bytes, "findings": found, "ok": !r.Damaged(),

@@ -74,12 +74,15 @@ func VaultRules() Rules {
 		{"meta/keys/priv/**", Publish | Private},
 		{"meta/host/clean", Replace},
 		{"meta/host/cut/*", Publish},
+		{"meta/host/scrub", Replace},
+		{"meta/host/check", Replace | Discard},
 		// What can be made again.
 		{"tile/**", Publish | Discard},
 		{"index/**", Publish | Replace | Discard},
 		{"state/**", Publish | Replace | Discard},
 		{"snapshots/**", Publish | Replace},
 		{"tmp/**", Discard},
+		{"tmp/scratch/**", Publish}, // rooms on the side: index and state pages
 	}
 }
 

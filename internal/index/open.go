@@ -25,6 +25,9 @@ var (
 // DamageError says which file is damaged, where and how.
 type DamageError = segment.DamageError
 
+// File is what a file of the index is read through.
+type File = segment.File
+
 // Options of an index. The zero value is a good one.
 type Options struct {
 	// ShardBits is how many bits of a digest choose the file of an artifact, 0 to
