@@ -2,6 +2,7 @@ package graven
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"graven/internal/index"
@@ -25,8 +26,13 @@ func (v *Vault) keep(ctx context.Context) error {
 	}
 	made, err := v.index.Merge(ctx)
 	v.recordSegments(made)
+	var d *index.DamageError
+	if errors.As(err, &d) && v.mendIndex(d) {
+		made, err = v.index.Merge(ctx)
+		v.recordSegments(made)
+	}
 	if err != nil {
-		return err
+		return v.damaged(err)
 	}
 	if v.View().state.Weight() < v.opts.stateBytes && v.puts.count() < int(v.genesis.RunOps) {
 		return nil

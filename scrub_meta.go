@@ -23,7 +23,7 @@ func (s *scrubber) meta(ctx context.Context, _ string) error {
 	s.following(policyFile, append(slices.Clone(view.policy.text), '\n'))
 	s.following("log/current", []byte(journal.Name(v.journal.Tail().File)+"\n"))
 	s.checkpoint()
-	return s.spend(ctx, scrubQuantum) // about
+	return s.spend(ctx, 4<<10) // about
 }
 
 // following compares a file that follows the log's end with what it was to be a

@@ -294,7 +294,7 @@ func TestScrubGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Error("it never ended")
+	t.Errorf("it never ended: %v; %s", seen, readAll(mem, "vaults/main/"+scrubFile))
 }
 
 // TestScrubEnds starts the goroutine and closes the vault while it waits.

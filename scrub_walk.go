@@ -301,6 +301,10 @@ func (s *scrubber) mend(damage error) Finding {
 	case errors.As(damage, &p):
 		f.File, f.Offset, f.What = p.File, int64(p.Offset), fmt.Sprintf("wanted %s, got %s", p.Wanted, p.Got)
 	}
+	if x != nil && s.v.mendIndex(x) {
+		f.Mended = true
+		return f
+	}
 	s.v.condemn(damage)
 	f.What += "; it is derived, and the next open for writing makes it again"
 	return f

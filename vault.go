@@ -89,6 +89,7 @@ type Vault struct {
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
 	condemned condemned // derived files that were found damaged
+	mending   mending   // for those of the index
 	scrub     *scrubber // fixed
 
 	past     pastStates            // for proofs about the past
@@ -150,6 +151,10 @@ func (v *Vault) start() {
 	ctx, stopKeeping := context.WithCancel(context.Background())
 	v.stopKeeping = stopKeeping
 	v.scrub = newScrubber(v)
+	if v.readOnly == "" {
+		v.mending.ctx, v.mending.tries = ctx, map[string]int{}
+		v.index.SetMender(v.mendIndex)
+	}
 	if v.readOnly != "" || v.opts.scripted {
 		close(v.stopped)
 		close(v.settlerGone)

@@ -156,6 +156,17 @@ func (s *Store) LoadUnnamed() {
 	})
 }
 
+// LoadUnnamedWithin is LoadUnnamed for the numbered blocks that hold anything before a
+// mark.
+func (s *Store) LoadUnnamedWithin(m Mark) {
+	s.CheckNames(func(*Damage) {}, func(id record.ID) {
+		rec, err := s.describe(id)
+		if err == nil && rec.Number != nil && *rec.Number <= m.of(rec.Class).Number {
+			_ = s.LoadSealed(rec)
+		}
+	})
+}
+
 // describe makes the record of a sealed block from its header and trailer.
 func (s *Store) describe(id record.ID) (record.Block, error) {
 	f, err := s.files.openFile(sealedName(id))

@@ -49,6 +49,9 @@ type Index struct {
 	vault record.VaultID
 	opts  Options
 	cache *segment.Cache
+	name  string // of the folder in errors, if not that of dir; see Fork
+
+	mender Mender // may be nil
 
 	memory   *table        // versions at or above the border, and for a while those of a new segment
 	versions atomic.Uint64 // of keys, below the border and above
