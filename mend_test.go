@@ -144,10 +144,12 @@ func TestMendNeedsTruth(t *testing.T) {
 	overwrite(t, mem, log, 3000, []byte{readAll(mem, log)[3000] ^ 1})
 	errs := 0
 	for i := range 80 {
-		if _, err := v.View().Get([]byte(fmt.Sprintf("only%d", i))); err != nil {
-			errs++
-			if !errors.Is(err, ErrDamaged) {
-				t.Errorf("only%d: %v", i, err)
+		for _, err := range v.View().History([]byte(fmt.Sprintf("only%d", i))) {
+			if err != nil {
+				errs++
+				if !errors.Is(err, ErrDamaged) {
+					t.Errorf("only%d: %v", i, err)
+				}
 			}
 		}
 	}
@@ -158,4 +160,48 @@ func TestMendNeedsTruth(t *testing.T) {
 		t.Error("a segment was made from a rotten log")
 	}
 	_ = store.Close()
+}
+
+// TestReaderWithoutIndex damages every page of keys and of places of records under a
+// reader: the newest version of a key is found and proven all the same, and what is
+// refused says what makes the index again.
+func TestReaderWithoutIndex(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	_, v := openMain(t, mem.Clone(), Options{ReadOnly: true})
+	var want []Entry
+	for e, err := range v.View().List(Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Key = bytes.Clone(e.Key)
+		want = append(want, e)
+	}
+	_, v = openMain(t, mem, Options{ReadOnly: true})
+	for _, file := range filesBelow(t, mem, "vaults/main/index") {
+		if content := readAll(mem, file); strings.Contains(file, "/keys/") || strings.Contains(file, "/log/") {
+			for off := 100; off < len(content)-80; off += 8 {
+				overwrite(t, mem, file, int64(off), []byte{content[off] ^ 1})
+			}
+		}
+	}
+	w := v.View()
+	for _, e := range want {
+		if got, err := w.Get(e.Key); err != nil || got.Seq != e.Seq || got.N != e.N || got.Value != e.Value {
+			t.Errorf("%q: %+v %v, wanted %+v", e.Key, got, err, e)
+		}
+		if _, err := w.ProveKey(e.Key); err != nil {
+			t.Errorf("%q: %v", e.Key, err)
+		}
+	}
+	if _, err := w.Get([]byte("nobody")); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	refused := false
+	for _, err := range w.History([]byte("k01")) {
+		refused = refused || errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "graven rebuild")
+	}
+	if !refused || len(want) < 50 {
+		t.Errorf("a history was made of damaged pages, or there are too few keys: %d", len(want))
+	}
 }

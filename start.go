@@ -40,7 +40,7 @@ func (v *Vault) openDerived(limit uint64) error {
 	for _, n := range append(notes, more...) {
 		v.note("%s", n)
 	}
-	v.journal.SetGrid(v.gridPlace)
+	v.journal.SetGrid(v.gridOr0)
 	v.blocks.SetFinder(finder{x})
 	return v.choose(limit)
 }

@@ -364,7 +364,7 @@ func (v *Vault) damaged(err error) error {
 		return err
 	}
 	v.condemn(err)
-	return wrapDamage(err)
+	return v.wayOut(wrapDamage(err))
 }
 
 // wrapDamage marks the rooms' reports of damage as [ErrDamaged].
