@@ -19,6 +19,7 @@ import (
 // CheckOptions say how to check a vault.
 type CheckOptions struct {
 	Quick    bool                    // everything but the bytes of artifacts
+	Resume   bool                    // go on with a check that was interrupted: sealed blocks that it verified are not read again
 	Rebuild  bool                    // make every derived file that differs again, not only tiles and documents
 	Progress func(done, total int64) // told as bytes are read; may be nil
 }
@@ -87,6 +88,7 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		c.lookOnly(alone)
 	}
 	err := c.run()
+	err = errors.Join(err, c.endRun(err))
 	if err == nil {
 		err = c.remake(s)
 	}
@@ -185,10 +187,11 @@ type checker struct {
 	head      proof.Checkpoint // published
 	headErr   error            // why head is not verified
 	genesis   *record.Genesis
-	limit     uint64                 // records from here on are not looked at: they may be growing
-	mark      *uint64                // the size at which the vault was closed; nil if that does not bind
-	opened    bool                   // the vault was opened for this check
-	remakes   []int                  // findings that are about index and state pages
+	limit     uint64  // records from here on are not looked at: they may be growing
+	mark      *uint64 // the size at which the vault was closed; nil if that does not bind
+	opened    bool    // the vault was opened for this check
+	remakes   []int   // findings that are about index and state pages
+	progress  checkRun
 	scratched bool                   // something may be in checkFolder
 	suspects  []Finding              // segments that are not what the replay gives
 	live      *Vault                 // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
@@ -294,6 +297,9 @@ func (c *checker) run() error {
 	c.genesis = g
 	if g.Name != c.report.Vault {
 		c.find(logName(0), 0, "it is the ledger of vault %q, not of %q", g.Name, c.report.Vault)
+	}
+	if err := c.beginRun(); err != nil {
+		return err
 	}
 	c.total = c.sizeOf("log") + c.sizeOf("blocks")
 	defer c.closeTiles()

@@ -115,7 +115,16 @@ func (c *checker) checkBlocks() (err error) {
 			}
 			continue
 		}
+		if err == nil && c.verifiedBefore(rec) {
+			continue
+		}
+		before := len(c.report.Findings)
 		v.blocks.CheckSealed(rec, damage)
+		if err == nil && before == len(c.report.Findings) {
+			if err := c.verifiedNow(rec); err != nil {
+				return err
+			}
+		}
 		if err := c.read(int64(rec.Size)); err != nil {
 			return err
 		}

@@ -262,9 +262,9 @@ func (a *app) rebuildCommand() *cobra.Command {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	var quick bool
+	var quick, resume bool
 	cmd := &cobra.Command{
-		Use:   "check [--quick]",
+		Use:   "check [--quick] [--resume]",
 		Short: "Read everything again and list all damage",
 		Long: "Read everything again and hold it against everything else: lines, tiles, commits, artifacts, blocks,\n" +
 			"the state behind every commit, the checkpoint. All damage is listed, with file and offset. Tiles, the\n" +
@@ -283,10 +283,11 @@ func (a *app) checkCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			return a.check(cmd.Context(), s, graven.CheckOptions{Quick: quick})
+			return a.check(cmd.Context(), s, graven.CheckOptions{Quick: quick, Resume: resume})
 		},
 	}
 	cmd.Flags().BoolVar(&quick, "quick", false, "leave out the bytes of values")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with a check that was interrupted: sealed blocks that it verified are not read again")
 	return cmd
 }
 
