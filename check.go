@@ -10,6 +10,7 @@ import (
 
 	"graven/internal/fsx"
 	"graven/internal/journal"
+	"graven/internal/tilestore"
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
@@ -18,6 +19,7 @@ import (
 // CheckOptions say how to check a vault.
 type CheckOptions struct {
 	Quick    bool                    // everything but the bytes of artifacts
+	Resume   bool                    // go on with a check that was interrupted: sealed blocks that it verified are not read again
 	Rebuild  bool                    // make every derived file that differs again, not only tiles and documents
 	Progress func(done, total int64) // told as bytes are read; may be nil
 }
@@ -86,6 +88,7 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		c.lookOnly(alone)
 	}
 	err := c.run()
+	err = errors.Join(err, c.endRun(err))
 	if err == nil {
 		err = c.remake(s)
 	}
@@ -181,21 +184,30 @@ type checker struct {
 	dir    fsx.Dir
 	report *Report
 
-	head     proof.Checkpoint // published
-	headErr  error            // why head is not verified
-	genesis  *record.Genesis
-	limit    uint64         // records from here on are not looked at: they may be growing
-	mark     *uint64        // the size at which the vault was closed; nil if that does not bind
-	opened   bool           // the vault was opened for this check
-	remakes  []int          // findings that are about index and state pages
-	live     *Vault         // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
-	places   []journal.Pos  // of every line
-	leaves   []merkle.Hash  // of the records up to the last commit, as the tree has them
-	treeLost bool           // leaves do not reach the last commit
-	commits  []commitAt     // in order
-	blocks   []record.Block // of all block records
-	broken   uint64         // the first record that is not what was committed; noLimit if none
-	total    int64          // bytes that a check reads, about
+	head      proof.Checkpoint // published
+	headErr   error            // why head is not verified
+	genesis   *record.Genesis
+	limit     uint64  // records from here on are not looked at: they may be growing
+	mark      *uint64 // the size at which the vault was closed; nil if that does not bind
+	opened    bool    // the vault was opened for this check
+	remakes   []int   // findings that are about index and state pages
+	progress  checkRun
+	scratched bool                   // something may be in checkFolder
+	suspects  []Finding              // segments that are not what the replay gives
+	live      *Vault                 // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
+	lines     uint64                 // of the log that were read
+	grid      []journal.Pos          // of every 256th line
+	lastFile  uint64                 // the log file that the last line stands in
+	tiles     *tilestore.Store       // the tree of the records up to the last commit, if no vault is open that has it
+	patched   map[uint64]merkle.Hash // leaves of lines that are not what was committed
+	grown     uint64                 // leaves of the tree
+	headRoot  merkle.Hash            // of the tree at the size of the checkpoint, if grown has reached it
+	treeLost  bool                   // the tree does not reach the last commit
+	newest    []commitAt             // the last commits, a few
+	atHead    []commitAt             // the last commits that the checkpoint covers, a few
+	blocks    []record.Block         // of all block records
+	broken    uint64                 // the first record that is not what was committed; noLimit if none
+	total     int64                  // bytes that a check reads, about
 
 	former      map[string]formerFile // derived files as they were before the open that came first
 	formerTiles []string              // the files below tile/, as they were then; nil: nobody has looked
@@ -210,6 +222,35 @@ type commitAt struct {
 }
 
 const noLimit = ^uint64(0)
+
+// fewCommits is how many commits are kept: which of the last is damaged turns out one
+// commit later, or when the checkpoint has been looked at.
+const fewCommits = 3
+
+// commit remembers a commit.
+func (c *checker) commit(at commitAt) {
+	keep := func(list []commitAt) []commitAt {
+		if len(list) == fewCommits {
+			list = slices.Delete(list, 0, 1)
+		}
+		return append(list, at)
+	}
+	c.newest = keep(c.newest)
+	if at.seq < c.head.Size {
+		c.atHead = keep(c.atHead)
+	}
+}
+
+// wholeSize is the size behind the last commit before anything that is damaged; 0 if
+// that is not among those kept.
+func (c *checker) wholeSize() (size uint64) {
+	for _, commit := range slices.Concat(c.atHead, c.newest) {
+		if commit.seq < c.broken {
+			size = max(size, commit.seq+1)
+		}
+	}
+	return size
+}
 
 // checkMark holds the mark of a clean end against log and checkpoint.
 func (c *checker) checkMark() error {
@@ -257,7 +298,11 @@ func (c *checker) run() error {
 	if g.Name != c.report.Vault {
 		c.find(logName(0), 0, "it is the ledger of vault %q, not of %q", g.Name, c.report.Vault)
 	}
+	if err := c.beginRun(); err != nil {
+		return err
+	}
 	c.total = c.sizeOf("log") + c.sizeOf("blocks")
+	defer c.closeTiles()
 	for _, step := range []func() error{c.checkLog, c.checkMark, c.checkCheckpoint, c.checkTiles, c.checkBlocks, c.checkRescue} {
 		if err := step(); err != nil {
 			return err

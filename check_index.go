@@ -1,16 +1,11 @@
 package graven
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"iter"
 	"maps"
-	"reflect"
 	"slices"
 
 	"graven/internal/fsx"
@@ -19,18 +14,9 @@ import (
 	"graven/record"
 )
 
-// checkPages reads index segments and state pages, if there are any, and holds them
-// against what the replay of the log has given: v is the vault that was replayed, up
-// to size.
-func (c *checker) checkPages(v *Vault, size uint64) {
-	x, pages := c.derivedRooms()
-	if x == nil {
-		return
-	}
-	if c.live == nil {
-		defer x.Close()
-		defer pages.Close()
-	}
+// checkPages reads index segments and state pages, and says which segments are not
+// those that the replay of the log has given.
+func (c *checker) checkPages(x *index.Index, pages *statestore.Store) {
 	found := func(err error) error {
 		var d *index.DamageError
 		if errors.As(err, &d) {
@@ -40,12 +26,13 @@ func (c *checker) checkPages(v *Vault, size uint64) {
 		}
 		return nil
 	}
-	whole := len(c.report.Findings)
 	if err := x.Check(c.ctx, found); err != nil && c.ctx.Err() == nil {
 		c.findDerived("index", -1, "%v", err)
 	}
-	if to, _ := x.Border(); whole == len(c.report.Findings) && to <= size {
-		c.compareIndex(v.index, x, to)
+	for _, f := range c.suspects {
+		if !slices.ContainsFunc(c.report.Findings, func(other Finding) bool { return other.File == f.File }) {
+			c.findDerived(f.File, f.Offset, "%s", f.What)
+		}
 	}
 	for _, err := range pages.Check(c.ctx) {
 		var d *statestore.DamageError
@@ -53,13 +40,6 @@ func (c *checker) checkPages(v *Vault, size uint64) {
 			c.findDerived(d.File, int64(d.Offset), "wanted %s, got %s", d.Wanted, d.Got)
 		} else if c.ctx.Err() == nil {
 			c.findDerived("state", -1, "%v", err)
-		}
-	}
-	for _, s := range pages.Sets() {
-		for _, commit := range c.commits {
-			if commit.seq+1 == s.Position && commit.seq < c.broken && commit.state != s.Root {
-				c.findDerived(fmt.Sprintf("state/%08d.pages", s.Number), -1, "it holds state root %v for the first %d records, their last commit says %v", s.Root, s.Position, commit.state)
-			}
 		}
 	}
 }
@@ -122,47 +102,6 @@ func (c *checker) derivedRooms() (*index.Index, *statestore.Store) {
 	return x, pages
 }
 
-// compareIndex holds what the index says of the newest versions at a border against
-// what the log says.
-func (c *checker) compareIndex(log, x *index.Index, border uint64) {
-	if border == 0 {
-		return
-	}
-	next, stop := iter.Pull2(entriesOf(x, border-1))
-	defer stop()
-	for want, err := range entriesOf(log, border-1) {
-		if err != nil {
-			return // it has been found
-		}
-		got, err, more := next()
-		if err != nil {
-			c.findDerived("index/keys", -1, "%v", err)
-			return
-		}
-		if !more || !bytes.Equal(got.Key, want.Key) || !reflect.DeepEqual(got.Version, want.Version) {
-			c.findDerived("index/keys", -1, "of key %q it says seq %d, the log says seq %d of key %q", got.Key, got.Version.Seq, want.Version.Seq, want.Key)
-			return
-		}
-	}
-	if got, err, more := next(); more {
-		c.findDerived("index/keys", -1, "it has key %q, of which the log knows nothing (%v)", got.Key, err)
-	}
-}
-
-// entriesOf yields every key with its newest version at a position.
-func entriesOf(x *index.Index, pos uint64) iter.Seq2[index.Item, error] {
-	return func(yield func(index.Item, error) bool) {
-		more := true
-		err := x.Scan(nil, nil, pos, false, func(it index.Item) bool {
-			more = yield(it, nil)
-			return more
-		})
-		if err != nil && more {
-			yield(index.Item{}, err)
-		}
-	}
-}
-
 // remake lets go of index and state pages and opens the vault anew, which makes them
 // again from the log. It lists the index files that have become others: segments
 // follow from the log, byte by byte. Nobody else may use the vault.
@@ -223,19 +162,9 @@ func hashesBelow(dir fsx.Dir, folder string) (map[string]record.ID, error) {
 			maps.Copy(ids, below)
 			continue
 		}
-		f, err := dir.Open(name)
-		if err != nil {
+		if ids[name], _, err = hashFile(context.Background(), dir, name); err != nil {
 			return nil, err
 		}
-		size, err := f.Size()
-		h := sha256.New()
-		if err == nil {
-			_, err = io.Copy(h, io.NewSectionReader(f, 0, size))
-		}
-		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, err
-		}
-		ids[name] = record.ID(h.Sum(nil))
 	}
 	return ids, nil
 }

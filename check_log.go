@@ -47,6 +47,9 @@ type lineAt struct {
 func (c *checker) checkLog() error {
 	l := &logChecker{checker: c, cursor: journal.NewCursor(journal.Options{FileRecords: c.genesis.FileRecords, FileBytes: c.genesis.FileBytes})}
 	l.begin()
+	if err := c.openTiles(); err != nil {
+		return err
+	}
 	entries, err := c.dir.ReadDir("log")
 	if err != nil {
 		c.find("log", -1, "%v", err)
@@ -64,7 +67,7 @@ func (c *checker) checkLog() error {
 		if c.reached() {
 			continue
 		}
-		if seq := uint64(len(c.places)); first != seq {
+		if seq := c.lines; first != seq {
 			c.find("log/"+e.Name, -1, "it begins with record %d, wanted %d: records are missing, or the file is not from here", first, seq)
 			l.lost = true
 			break
@@ -122,12 +125,12 @@ func (l *logChecker) file(name string, first uint64) error {
 }
 
 // reached reports whether all records were read that can no longer change.
-func (c *checker) reached() bool { return uint64(len(c.places)) >= c.limit }
+func (c *checker) reached() bool { return c.lines >= c.limit }
 
 // line takes one line, with its line feed.
 func (l *logChecker) line(text []byte, at journal.Pos) {
 	line := text[:len(text)-1]
-	seq := uint64(len(l.places))
+	seq := l.lines
 	it := lineAt{at: at, leaf: merkle.LeafHash(line)}
 	it.tile, it.hasTile = l.tileLeaf(seq)
 	if want := l.cursor.Pos(); want != at && !l.astray && l.broken == noLimit {
@@ -135,7 +138,11 @@ func (l *logChecker) line(text []byte, at journal.Pos) {
 		l.find(logName(at.File), at.Offset, "record %d: it belongs at offset %d of %s; files end with the group that fills them", seq, want.Offset, logName(want.File))
 	}
 	l.cursor.Add(int64(len(text)), 1)
-	l.places = append(l.places, at)
+	if seq%merkle.TileWidth == 0 {
+		l.grid = append(l.grid, at)
+	}
+	l.lines++
+	l.lastFile = at.File
 	l.group = append(l.group, it)
 	rec, err := record.Parse(line)
 	if err == nil && rec.Seq != seq {
@@ -197,20 +204,25 @@ func (l *logChecker) commit(c *record.Commit, seq uint64, at journal.Pos) {
 	// A commit line is not covered by its own sums: where it disagrees with its
 	// tile and with the log before it, it is the one that changed.
 	it := l.group[last]
+	if !rootWrong {
+		l.doubt = nil // the root has the line as it is
+	}
 	if it.hasTile && it.tile != it.leaf {
-		l.doubt = &doubt{it: it, seq: seq}
+		l.doubt = &doubt{it: it, seq: seq, before: l.tree}
 	}
 	l.prev = l.grow(it, !whole || rootWrong, seq)
 	l.height++
 	l.size = seq + 1
-	l.commits = append(l.commits, commitAt{seq: seq, at: at, state: c.State})
+	l.checker.commit(commitAt{seq: seq, at: at})
 	l.begin()
 }
 
 // doubt is a commit line that its tile contradicts, until a later root decides.
 type doubt struct {
-	it  lineAt
-	seq uint64
+	it     lineAt
+	seq    uint64
+	before merkle.Tree   // without it
+	later  []merkle.Hash // leaves behind it
 }
 
 // resolve tries whether a root becomes right when a doubtful commit line is
@@ -221,14 +233,18 @@ func (l *logChecker) resolve(c *record.Commit) bool {
 	}
 	d := *l.doubt
 	l.doubt = nil
-	l.leaves[d.seq] = d.it.tile
-	var tree merkle.Tree
-	for _, leaf := range l.leaves {
+	tree := d.before
+	tree.Append(d.it.tile)
+	fixed := tree.Root()
+	for _, leaf := range d.later {
 		tree.Append(leaf)
 	}
 	if tree.Root() != c.Root {
-		l.leaves[d.seq] = d.it.leaf
 		return false
+	}
+	l.patched[d.seq] = d.it.tile
+	if d.seq+1 == l.head.Size {
+		l.headRoot = fixed
 	}
 	l.tree = tree
 	l.find(logName(d.it.at.File), d.it.at.Offset, "record %d: its line has leaf hash %v, the tree says %v", d.seq, d.it.leaf, d.it.tile)
@@ -246,7 +262,15 @@ func (l *logChecker) grow(it lineAt, bad bool, seq uint64) merkle.Hash {
 		l.bad(seq)
 	}
 	l.tree.Append(leaf)
-	l.leaves = append(l.leaves, leaf)
+	if l.doubt != nil && l.doubt.seq < seq {
+		l.doubt.later = append(l.doubt.later, leaf)
+	}
+	if leaf != it.leaf {
+		l.patched[seq] = leaf
+	}
+	if l.grown++; l.grown == l.head.Size {
+		l.headRoot = l.tree.Root()
+	}
 	return leaf
 }
 
@@ -269,12 +293,11 @@ func (l *logChecker) bad(seq uint64) { l.broken = min(l.broken, seq) }
 // finish says what stands behind the last commit.
 func (l *logChecker) finish() {
 	// A published size ends with a commit line.
-	if n := len(l.group); n > 0 && (l.limit == noLimit || uint64(len(l.places)) == l.limit) {
+	if n := len(l.group); n > 0 && (l.limit == noLimit || l.lines == l.limit) {
 		l.find(logName(l.group[0].at.File), l.group[0].at.Offset, "%d lines behind the last commit line; they are part of no commit", n)
 	}
-	l.report.Records = uint64(len(l.places))
+	l.report.Records = l.lines
 	l.report.Size = l.size
-	l.leaves = l.leaves[:min(uint64(len(l.leaves)), l.size)]
 	l.treeLost = l.lost
 	if !l.lost {
 		l.report.Root = l.tree.Root()

@@ -11,13 +11,11 @@ import (
 	"slices"
 
 	"graven/internal/block"
-	"graven/internal/index"
 	"graven/internal/journal"
 	"graven/internal/tilestore"
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
-	"graven/state"
 )
 
 // checkTiles compares every tile with the leaves of the log. Tiles are derived:
@@ -27,22 +25,19 @@ func (c *checker) checkTiles() error {
 		return nil // the damage that was found says why; nothing tells what the tiles should be
 	}
 	c.report.Tiles = merkle.FullTiles(0, c.report.Size)
-	tiles, err := tilestore.Open(c.dir.Sub("tile"))
-	if err != nil {
-		c.find("tile", -1, "%v", err)
-		return nil
-	}
-	tiles.Append(c.leaves)
-	leaves := func(from, to uint64) ([]merkle.Hash, error) { return c.leaves[from:to], nil }
+	tiles, leaves := c.tiles, c.leaves
 	mend := c.live != nil && c.broken == noLimit
 	if mend {
 		// There may be tiles of records that are not published yet: the vault's
 		// own room knows of them, and nobody else may change them.
 		tiles, leaves = c.live.tiles, c.live.leaves
+	} else if err := c.growTiles(); err != nil {
+		c.find("tile", -1, "%v", err)
+		return nil
 	}
 	// A tile is mended only from a log that is whole: against a damaged one it is
 	// a witness.
-	err = tiles.Check(leaves, mend, func(f tilestore.Finding) {
+	err := tiles.Check(leaves, mend, func(f tilestore.Finding) {
 		if f.Kind == tilestore.Beyond && c.live == nil && c.limit != noLimit {
 			return // of records that were not looked at
 		}
@@ -76,17 +71,17 @@ func (c *checker) checkCheckpoint() error {
 		c.find("checkpoint", -1, "it is of size %d, the log holds %d records", head.Size, c.report.Size)
 		return nil
 	}
-	if head.Size > uint64(len(c.leaves)) {
+	if head.Size > c.grown {
 		return nil
 	}
-	root := merkle.RootOf(c.leaves[:head.Size])
+	root := c.headRoot
 	if root == head.Root {
 		return nil
 	}
 	// The signature is good, so the log is not. Whatever differs before the last
 	// commit line contradicts that line and was found; else it is the line itself.
-	for i := len(c.commits) - 1; i >= 0; i-- {
-		if last := c.commits[i]; last.seq < head.Size {
+	for _, last := range slices.Backward(c.atHead) {
+		if last.seq < head.Size {
 			c.find(logName(last.at.File), last.at.Offset, "record %d: with it the first %d records have root %v, the signed checkpoint says %v", last.seq, head.Size, root, head.Root)
 			c.broken = min(c.broken, last.seq)
 			return nil
@@ -98,11 +93,11 @@ func (c *checker) checkCheckpoint() error {
 
 // checkBlocks hashes every block and artifact, and checkState replays the
 // transactions: both on rooms of their own, opened for reading.
-func (c *checker) checkBlocks() error {
+func (c *checker) checkBlocks() (err error) {
 	v := &Vault{name: c.report.Vault, dir: c.dir, genesis: c.genesis, opts: Options{ReadOnly: true}.withDefaults()}
 	v.audit = &audit{chunked: map[chunkedValue]uint64{}}
 	defer func() { _ = v.closeRooms() }()
-	var err error
+	defer func() { err = errors.Join(err, c.dropScratch()) }()
 	if v.blocks, err = block.Open(c.dir.Sub("blocks"), c.genesis.Vault); err != nil {
 		c.find("blocks", -1, "%v", err)
 		return nil
@@ -120,7 +115,16 @@ func (c *checker) checkBlocks() error {
 			}
 			continue
 		}
+		if err == nil && c.verifiedBefore(rec) {
+			continue
+		}
+		before := len(c.report.Findings)
 		v.blocks.CheckSealed(rec, damage)
+		if err == nil && before == len(c.report.Findings) {
+			if err := c.verifiedNow(rec); err != nil {
+				return err
+			}
+		}
 		if err := c.read(int64(rec.Size)); err != nil {
 			return err
 		}
@@ -134,7 +138,9 @@ func (c *checker) checkBlocks() error {
 	if c.limit != noLimit || c.broken != noLimit {
 		v.blocks.LoadUnnamed()
 	}
-	c.checkState(v)
+	if err := c.checkState(v); err != nil {
+		return err
+	}
 	for _, b := range v.blocks.OpenBlocks() {
 		c.report.Blocks++
 		if c.opts.Quick {
@@ -243,69 +249,6 @@ func (c *checker) checkUnnamed(id record.ID) {
 	}
 }
 
-// checkState replays the transactions and holds the state root of every commit
-// against the state so far, up to the first record that is damaged.
-func (c *checker) checkState(v *Vault) {
-	if err := v.openJournal(); err != nil {
-		c.find("log", -1, "%v", err)
-		return
-	}
-	size := uint64(0)
-	for _, commit := range c.commits {
-		if commit.seq < c.broken {
-			size = commit.seq + 1
-		}
-	}
-	if _, _, err := v.scan(size); err != nil {
-		c.find("log", -1, "%v", err)
-		return
-	}
-	docErr := v.loadDocuments()
-	if docErr != nil {
-		v.authority, v.first = nil, &policy{lacks: "it cannot be read"}
-	}
-	v.tip.policy = v.first
-	v.index, v.recent, v.segmentsTo = index.New(), newRecent(0), map[uint64]uint64{}
-	order := block.NewOrder(v.blocks, block.Mark{})
-	r := &replayer{v: v, order: order}
-	m := state.Map{}
-	next := 0
-	for seq := uint64(0); seq < size && c.ctx.Err() == nil; seq++ {
-		line, err := v.journal.Line(seq)
-		if err == nil {
-			err = r.line(seq, line)
-		}
-		if err != nil {
-			c.find("", -1, "%v; the state behind record %d is not checked", err, seq)
-			return
-		}
-		if next < len(c.commits) && c.commits[next].seq == seq {
-			m = r.state()
-			if got := m.Root(); got != c.commits[next].state {
-				c.find(logName(c.commits[next].at.File), c.commits[next].at.Offset, "record %d: the state root is %v, the commit says %v", seq, got, c.commits[next].state)
-				return
-			}
-			next++
-		}
-	}
-	if c.ctx.Err() != nil {
-		return // half a replay says nothing
-	}
-	c.report.State = m.Root()
-	c.checkPages(v, size)
-	if err := order.Finish(); err != nil {
-		c.find("blocks", -1, "%v", err)
-	}
-	if size < c.report.Size {
-		c.find("", -1, "the state from record %d on is not checked, since record %d is damaged", size, c.broken)
-	}
-	if docErr != nil {
-		c.find("", -1, "%v", docErr)
-		return
-	}
-	c.checkDocuments(v, size == c.report.Size)
-}
-
 // checkDocuments compares the keys and the copies of documents in meta with the
 // documents themselves. whole says that the policy in force is known.
 func (c *checker) checkDocuments(v *Vault, whole bool) {
@@ -321,7 +264,7 @@ func (c *checker) checkDocuments(v *Vault, whole bool) {
 		c.derivedNow(policyFile, append(slices.Clone(v.tip.policy.text), '\n'), true)
 	}
 	if c.opts.Rebuild && c.live != nil {
-		c.derivedNow("log/current", []byte(journal.Name(c.places[len(c.places)-1].File)+"\n"), true)
+		c.derivedNow("log/current", []byte(journal.Name(c.lastFile)+"\n"), true)
 	}
 	c.checkSigner(logKey, v.vkeys, func(text string) (string, error) {
 		s, err := proof.NewSigner(text)

@@ -2,6 +2,7 @@ package graven
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"graven/internal/index"
@@ -202,7 +203,12 @@ func (v *Vault) mergeLoop(ctx context.Context) {
 func (v *Vault) merge(ctx context.Context) error {
 	made, err := v.index.Merge(ctx)
 	v.recordSegments(made)
-	return err
+	var d *index.DamageError
+	if errors.As(err, &d) && v.mendIndex(d) {
+		made, err = v.index.Merge(ctx)
+		v.recordSegments(made)
+	}
+	return v.damaged(err)
 }
 
 // poke tells the goroutine that waits at a channel that there is something to do.

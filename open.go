@@ -415,7 +415,7 @@ func (v *Vault) openJournal() (err error) {
 		return v.damaged(err)
 	}
 	if v.index != nil {
-		v.journal.SetGrid(v.gridPlace)
+		v.journal.SetGrid(v.gridOr0)
 	}
 	return nil
 }

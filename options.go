@@ -51,6 +51,11 @@ type Options struct {
 	// the lists of pinned files are kept. Default: 2. Those that were asked for keep
 	// theirs until they are dropped.
 	SnapshotKeep int
+	// ScrubPeriod is the time in which an open vault is read again as a whole, to
+	// find what has rotted. Default: 7 days. Negative: it is not.
+	ScrubPeriod time.Duration
+	// ScrubRate bounds what that reads, in bytes a second. Default: 8 MiB.
+	ScrubRate int64
 	// Logger receives what an operator should know. Nil: nothing is logged.
 	Logger *slog.Logger
 
@@ -79,6 +84,12 @@ func (o Options) withDefaults() Options {
 	set(&o.Queue, 65536)
 	if o.PublishEvery <= 0 {
 		o.PublishEvery = time.Second
+	}
+	if o.ScrubPeriod == 0 {
+		o.ScrubPeriod = 7 * 24 * time.Hour
+	}
+	if o.ScrubRate <= 0 {
+		o.ScrubRate = 8 << 20
 	}
 	if o.walBytes <= 0 {
 		o.walBytes = 8 << 20

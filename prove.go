@@ -52,7 +52,7 @@ func (w *View) keyProof(key []byte) (p proof.KeyProof, err error) {
 // opLine reads the op line that wrote a version of a key, and checks it
 // against the digest that the state holds.
 func (w *View) opLine(stored []byte, seq uint64, digest merkle.Hash) ([]byte, error) {
-	ver, ok, err := w.vault.index.At(stored, seq)
+	ver, ok, err := w.newestVersion(stored, seq)
 	if err != nil {
 		return nil, w.vault.damaged(err)
 	}

@@ -190,10 +190,21 @@ func (r *replayer) commit(seq uint64, c *record.Commit) error {
 // usedOnce refuses a transaction that repeats an id within its window, or a signed
 // request.
 func (v *Vault) usedOnce(key idemKey, tx *record.Tx) error {
-	if first, ok := v.recent.lookup(key); ok && key.id != "" {
+	first, ok, err := v.usedID(key)
+	if err != nil {
+		return err
+	}
+	if ok && key.id != "" {
 		return fmt.Errorf("id %q of actor %q is that of record %d", key.id, key.actor, first.seq)
 	}
-	if seq, ok := v.recent.spent(tx.Req); ok && tx.Sig != nil {
+	if tx.Sig == nil {
+		return nil
+	}
+	seq, ok, err := v.spent(tx.Req)
+	if err != nil {
+		return err
+	}
+	if ok {
 		return fmt.Errorf("the signed request %v is that of record %d", tx.Req, seq)
 	}
 	return nil

@@ -56,9 +56,9 @@ type snapshotManifest struct {
 }
 
 const (
-	manifestVersion = 1
+	manifestVersion     = 1
 	snapshotTimeForm    = "2006-01-02T15:04:05.000000000Z"
-	maxSnapshotManifest     = 1 << 20
+	maxSnapshotManifest = 1 << 20
 )
 
 // size is that of the tree right behind the position.

@@ -64,7 +64,7 @@ func (v *Vault) openRooms() (notes []string, err error) {
 	}
 	v.pages = pages
 	v.readPins()
-	v.journal.SetGrid(v.gridPlace)
+	v.journal.SetGrid(v.gridOr0)
 	v.blocks.SetFinder(finder{v.index})
 	return append(notes, more...), nil
 }

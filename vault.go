@@ -94,6 +94,8 @@ type Vault struct {
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
 	condemned condemned // derived files that were found damaged
+	mending   mending   // for those of the index
+	scrub     *scrubber // fixed
 
 	// Of a mirror that is followed, whose checkpoint comes from its source.
 	shown    uint64               // size of the published checkpoint; published says what is synced
@@ -165,15 +167,26 @@ func (v *Vault) start() {
 	v.sealed = make(chan struct{}, 1)
 	ctx, stopKeeping := context.WithCancel(context.Background())
 	v.stopKeeping = stopKeeping
+	v.scrub = newScrubber(v)
+	if v.readOnly == "" {
+		v.mending.ctx, v.mending.tries = ctx, map[string]int{}
+		v.index.SetMender(v.mendIndex)
+	}
 	if v.readOnly != "" || v.opts.scripted || v.following {
 		close(v.stopped)
 		close(v.settlerGone)
+		close(v.scrub.gone)
 		return
 	}
 	go v.commitLoop()
 	v.keepers.Add(2)
 	go v.keepLoop(ctx)
 	go v.mergeLoop(ctx)
+	if v.scrub.runs() {
+		go v.scrub.loop(ctx)
+	} else {
+		close(v.scrub.gone)
+	}
 	if v.host.After == nil {
 		close(v.settlerGone)
 		return
@@ -198,6 +211,7 @@ func (v *Vault) close() error {
 	<-v.stopped
 	<-v.settlerGone
 	v.keepers.Wait()
+	<-v.scrub.gone
 	v.snapping.Lock() // one under way ends first: the committer is gone, so it ends soon
 	defer v.snapping.Unlock()
 	var errs []error
@@ -351,6 +365,7 @@ type Status struct {
 	Mirror               string   // of what it is a mirror; empty: of nothing
 	Recovered            []string // what the open put right
 	Notes                []string // what it met and left as it is
+	Scrub                ScrubStatus
 }
 
 // Status describes the vault now.
@@ -364,6 +379,7 @@ func (v *Vault) Status() Status {
 		Root: w.head.Root, State: w.state.Root(), Keys: w.state.Len(), Live: w.state.Live(), Versions: w.versions,
 		Artifacts: artifacts, LogBytes: v.journal.Bytes(), BlockBytes: blockBytes, Time: at,
 		Writable: true, Mirror: v.mirror, Recovered: v.recovered, Notes: v.found,
+		Scrub: v.scrub.status(),
 	}
 	if err := v.writable(); err != nil {
 		st.Writable, st.Why = false, err.Error()
@@ -378,7 +394,7 @@ func (v *Vault) damaged(err error) error {
 		return err
 	}
 	v.condemn(err)
-	return wrapDamage(err)
+	return v.wayOut(wrapDamage(err))
 }
 
 // wrapDamage marks the rooms' reports of damage as [ErrDamaged].

@@ -160,7 +160,7 @@ func userKey(key []byte) []byte { return append([]byte{record.SpaceUser}, key...
 // Get finds the version of key that is in force in this view. If the key was
 // never there, or is deleted, the error is [ErrNotFound] and says which.
 func (w *View) Get(key []byte) (Entry, error) {
-	ver, ok, err := w.vault.index.At(userKey(key), w.pos)
+	ver, ok, err := w.newestVersion(userKey(key), w.pos)
 	if err != nil {
 		return Entry{}, w.vault.damaged(err)
 	}

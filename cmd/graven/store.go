@@ -124,6 +124,7 @@ func (a *app) statusCommand() *cobra.Command {
 				if st.Mirror != "" {
 					out["mirror"] = st.Mirror
 				}
+				out["scrub"] = scrubJSON(st.Scrub)
 				if why := notWritable(st); why != "" {
 					out["not_writable"] = why
 				}
@@ -136,6 +137,13 @@ func (a *app) statusCommand() *cobra.Command {
 					if st.Mirror != "" {
 						fmt.Fprintf(w, "mirror     of %s\n", oneLine(st.Mirror))
 					}
+					fmt.Fprintf(w, "scrub      %s\n", scrubText(st.Scrub))
+					for _, f := range st.Scrub.Findings {
+						fmt.Fprintf(w, "found      %s\n", oneLine(f.String()))
+					}
+					if st.Scrub.More > 0 {
+						fmt.Fprintf(w, "found      %d more; run check\n", st.Scrub.More)
+					}
 					if why := notWritable(st); why != "" {
 						fmt.Fprintf(w, "writing    not possible: %s\n", oneLine(why))
 					}
@@ -143,6 +151,44 @@ func (a *app) statusCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// scrubText says how far the reading of the whole vault over time has come.
+func scrubText(s graven.ScrubStatus) string {
+	if s.Started.IsZero() {
+		return "has not begun; it runs while a process has the vault open for writing"
+	}
+	text := "no pass was whole yet"
+	if !s.Finished.IsZero() {
+		text = "last whole pass ended " + formatTime(s.Finished)
+	}
+	if s.Done < 1 {
+		text += fmt.Sprintf("; under way since %s, about %d %%", formatTime(s.Started), int(100*s.Done))
+	}
+	return text
+}
+
+func scrubJSON(s graven.ScrubStatus) map[string]any {
+	out := map[string]any{"done": s.Done, "findings": findingsJSON(s.Findings), "more": s.More}
+	if !s.Started.IsZero() {
+		out["started"] = formatTime(s.Started)
+	}
+	if !s.Finished.IsZero() {
+		out["finished"] = formatTime(s.Finished)
+	}
+	return out
+}
+
+func findingsJSON(list []graven.Finding) []finding {
+	found := []finding{}
+	for _, f := range list {
+		item := finding{File: f.File, What: f.What, Mended: f.Mended}
+		if f.Offset >= 0 {
+			item.Offset = &f.Offset
+		}
+		found = append(found, item)
+	}
+	return found
 }
 
 // notWritable says why a vault could not be written. That status itself opened
@@ -222,9 +268,9 @@ func (a *app) rebuildCommand() *cobra.Command {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	var quick bool
+	var quick, resume bool
 	cmd := &cobra.Command{
-		Use:   "check [--quick]",
+		Use:   "check [--quick] [--resume]",
 		Short: "Read everything again and list all damage",
 		Long: "Read everything again and hold it against everything else: lines, tiles, commits, artifacts, blocks,\n" +
 			"the state behind every commit, the checkpoint. All damage is listed, with file and offset. Tiles, the\n" +
@@ -243,10 +289,11 @@ func (a *app) checkCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			return a.check(cmd.Context(), s, graven.CheckOptions{Quick: quick})
+			return a.check(cmd.Context(), s, graven.CheckOptions{Quick: quick, Resume: resume})
 		},
 	}
 	cmd.Flags().BoolVar(&quick, "quick", false, "leave out the bytes of values")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with a check that was interrupted: sealed blocks that it verified are not read again")
 	return cmd
 }
 
@@ -269,14 +316,7 @@ func (a *app) check(ctx context.Context, s *graven.Store, o graven.CheckOptions)
 	for _, note := range r.Notes {
 		a.talk("note: %s", oneLine(note))
 	}
-	found := []finding{}
-	for _, f := range r.Findings {
-		item := finding{File: f.File, What: f.What, Mended: f.Mended}
-		if f.Offset >= 0 {
-			item.Offset = &f.Offset
-		}
-		found = append(found, item)
-	}
+	found := findingsJSON(r.Findings)
 	out := map[string]any{
 		"vault": r.Vault, "size": r.Size, "records": r.Records, "root": r.Root.String(), "blocks": r.Blocks,
 		"artifacts": r.Artifacts, "tiles": r.Tiles, "bytes": r.Bytes, "findings": found, "ok": !r.Damaged(),

@@ -2,6 +2,7 @@ package block
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -26,13 +27,18 @@ func (s *Store) CheckSealed(rec record.Block, report func(*Damage)) {
 // CheckOpen verifies the first count frames of an open block, header and
 // artifacts, against what is loaded of it.
 func (s *Store) CheckOpen(class string, number uint64, count int, report func(*Damage)) {
+	s.CheckOpenThrough(class, number, count, func(r io.ReaderAt) io.ReaderAt { return r }, report)
+}
+
+// CheckOpenThrough is CheckOpen for who wants to see, or to slow down, what is read.
+func (s *Store) CheckOpenThrough(class string, number uint64, count int, through func(io.ReaderAt) io.ReaderAt, report func(*Damage)) {
 	name := openName(class, number)
 	f, size, ok := s.openToCheck(name, report)
 	if !ok {
 		return
 	}
 	defer f.Close()
-	a := &audit{file: s.files.path(name), w: newWindow(f, size), report: report}
+	a := &audit{file: s.files.path(name), w: newWindow(through(f), size), report: report}
 	s.mu.RLock()
 	if b := s.lookupClass(class).open[number]; b != nil {
 		a.known = slices.Collect(b.frames.all())
@@ -107,12 +113,55 @@ func (s *Store) CheckNames(report func(*Damage), extra func(id record.ID)) {
 	})
 }
 
+// SealedNames returns the names of the sealed blocks that are known and of those
+// that are there, relative to the vault's folder, in byte order.
+func (s *Store) SealedNames() []string {
+	names := map[string]bool{}
+	s.mu.RLock()
+	for _, c := range s.classes {
+		for _, b := range c.sealed {
+			names[sealedName(b.id)] = true
+		}
+	}
+	for id := range s.chunkAt {
+		names[sealedName(id)] = true
+	}
+	s.mu.RUnlock()
+	s.folder("sealed", func(*Damage) {}, func(name string) { names[name] = true })
+	list := make([]string, 0, len(names))
+	for name := range names {
+		list = append(list, s.files.path(name))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// CheckNamed verifies a sealed block by what the file says of itself and by its id.
+func (s *Store) CheckNamed(id record.ID, report func(*Damage)) error {
+	rec, err := s.describe(id)
+	if err == nil {
+		s.CheckSealed(rec, report)
+	}
+	return err
+}
+
 // LoadUnnamed registers the artifacts of well-named sealed blocks that are not
 // loaded, by what the files say of themselves. It passes over blocks whose open
 // form is loaded, and files that do not parse: a check names those.
 func (s *Store) LoadUnnamed() {
 	s.CheckNames(func(*Damage) {}, func(id record.ID) {
 		if rec, err := s.describe(id); err == nil {
+			_ = s.LoadSealed(rec)
+		}
+	})
+}
+
+// LoadUnnamedWithin is LoadUnnamed for the numbered blocks that hold anything before a
+// mark.
+func (s *Store) LoadUnnamedWithin(m Mark) {
+	s.CheckNames(func(*Damage) {}, func(id record.ID) {
+		rec, err := s.describe(id)
+		if err == nil && rec.Number != nil && *rec.Number <= m.of(rec.Class).Number {
 			_ = s.LoadSealed(rec)
 		}
 	})

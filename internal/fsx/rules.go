@@ -78,12 +78,15 @@ func VaultRules() Rules {
 		{"meta/host/mirror", Publish | Replace}, // of a mirror: of what, and from where
 		{"meta/host/incoming", Replace},         // and the checkpoint that its sync goes to
 		{"meta/host/fork/*", Publish},           // and pairs of checkpoints that contradict each other
+		{"meta/host/scrub", Replace},
+		{"meta/host/check", Replace | Discard},
 		// What can be made again.
 		{"tile/**", Publish | Discard},
 		{"index/**", Publish | Replace | Discard},
 		{"state/**", Publish | Replace | Discard},
 		{"snapshots/**", Publish | Replace | Discard},
 		{"tmp/**", Discard},
+		{"tmp/scratch/**", Publish}, // rooms on the side: index and state pages
 	}
 }
 

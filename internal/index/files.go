@@ -113,7 +113,12 @@ func (x *Index) openFile(table string, a address) (*file, error) {
 }
 
 // path is the name of a file relative to the vault's folder.
-func (x *Index) path(name string) string { return path.Join(x.dir.Path(), name) }
+func (x *Index) path(name string) string {
+	if x.name != "" {
+		return path.Join(x.name, name)
+	}
+	return path.Join(x.dir.Path(), name)
+}
 
 // unusable reports whether an error is about a file rather than about the disk.
 func unusable(err error) bool {

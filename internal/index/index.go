@@ -41,7 +41,16 @@ func (x *Index) Border() (to, runs uint64) {
 }
 
 // At returns the newest version of key with a seq at or below pos.
-func (x *Index) At(key []byte, pos uint64) (Version, bool, error) {
+func (x *Index) At(key []byte, pos uint64) (v Version, ok bool, err error) {
+	v, ok, err = x.atOnce(key, pos)
+	if x.again(err) {
+		v, ok, err = x.atOnce(key, pos)
+	}
+	return v, ok, err
+}
+
+// atOnce is one try of At.
+func (x *Index) atOnce(key []byte, pos uint64) (Version, bool, error) {
 	// Memory first: what a Seal takes out of it after this look is in segments by
 	// then. And what is in memory is newer than what segments have.
 	if v, ok := x.memory.at(key, pos); ok {
@@ -152,7 +161,16 @@ func (x *Index) History(key []byte, pos uint64) iter.Seq2[Version, error] {
 }
 
 // history returns the newest versions of key at or before pos, some of them.
-func (x *Index) history(key []byte, pos uint64) ([]Version, error) {
+func (x *Index) history(key []byte, pos uint64) (list []Version, err error) {
+	list, err = x.historyOnce(key, pos)
+	if x.again(err) {
+		list, err = x.historyOnce(key, pos)
+	}
+	return list, err
+}
+
+// historyOnce is one try of history.
+func (x *Index) historyOnce(key []byte, pos uint64) ([]Version, error) {
 	if list := x.memory.history(key, pos, historyBatch); len(list) > 0 {
 		return list, nil
 	}
@@ -185,7 +203,16 @@ func (x *Index) history(key []byte, pos uint64) ([]Version, error) {
 // Changed returns the seq of the newest version in (since, pos] of any key in
 // [from, to), and 0 if there is none. A nil to means no upper end. Segments that
 // end at or before since are not read.
-func (x *Index) Changed(from, to []byte, since, pos uint64) (uint64, error) {
+func (x *Index) Changed(from, to []byte, since, pos uint64) (newest uint64, err error) {
+	newest, err = x.changedOnce(from, to, since, pos)
+	if x.again(err) {
+		newest, err = x.changedOnce(from, to, since, pos)
+	}
+	return newest, err
+}
+
+// changedOnce is one try of Changed.
+func (x *Index) changedOnce(from, to []byte, since, pos uint64) (uint64, error) {
 	if to != nil && string(from) >= string(to) || since >= pos {
 		return 0, nil
 	}

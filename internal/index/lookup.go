@@ -14,7 +14,16 @@ import (
 
 // Artifact returns where an artifact lies: for each class, and for each kind of
 // block, the place that was first.
-func (x *Index) Artifact(id record.ID) ([]Place, error) {
+func (x *Index) Artifact(id record.ID) (list []Place, err error) {
+	list, err = x.artifactOnce(id)
+	if x.again(err) {
+		list, err = x.artifactOnce(id)
+	}
+	return list, err
+}
+
+// artifactOnce is one try of Artifact.
+func (x *Index) artifactOnce(id record.ID) ([]Place, error) {
 	s, err := x.acquire()
 	if err != nil {
 		return nil, err
@@ -48,7 +57,16 @@ func (x *Index) Artifact(id record.ID) ([]Place, error) {
 
 // ID returns the newest transaction with an idempotency id of an actor. It may be
 // one that has left the window: its Number says so.
-func (x *Index) ID(actor, id string) (IDRow, bool, error) {
+func (x *Index) ID(actor, id string) (row IDRow, ok bool, err error) {
+	row, ok, err = x.idOnce(actor, id)
+	if x.again(err) {
+		row, ok, err = x.idOnce(actor, id)
+	}
+	return row, ok, err
+}
+
+// idOnce is one try of ID.
+func (x *Index) idOnce(actor, id string) (IDRow, bool, error) {
 	s, err := x.acquire()
 	if err != nil {
 		return IDRow{}, false, err
@@ -85,6 +103,15 @@ func (f *file) get(h segment.Hash, key []byte, seq uint64) (segment.Row, bool, e
 
 // Spent finds the transaction of a signed request.
 func (x *Index) Spent(req record.ID) (seq uint64, ok bool, err error) {
+	seq, ok, err = x.spentOnce(req)
+	if x.again(err) {
+		seq, ok, err = x.spentOnce(req)
+	}
+	return seq, ok, err
+}
+
+// spentOnce is one try of Spent.
+func (x *Index) spentOnce(req record.ID) (seq uint64, ok bool, err error) {
 	s, err := x.acquire()
 	if err != nil {
 		return 0, false, err
@@ -109,7 +136,16 @@ func (x *Index) Spent(req record.ID) (seq uint64, ok bool, err error) {
 }
 
 // Grid returns the place of the last record of the grid at or before seq.
-func (x *Index) Grid(seq uint64) (Grid, bool, error) {
+func (x *Index) Grid(seq uint64) (g Grid, ok bool, err error) {
+	g, ok, err = x.gridOnce(seq)
+	if x.again(err) {
+		g, ok, err = x.gridOnce(seq)
+	}
+	return g, ok, err
+}
+
+// gridOnce is one try of Grid.
+func (x *Index) gridOnce(seq uint64) (Grid, bool, error) {
 	s, err := x.acquire()
 	if err != nil {
 		return Grid{}, false, err
@@ -194,6 +230,15 @@ func (f *file) seqs(reverse bool, prefix []byte, yield func(uint64, error) bool)
 
 // Entered returns how far the blocks of each class had come at the border.
 func (x *Index) Entered() (all []Entered, err error) {
+	all, err = x.enteredOnce()
+	if x.again(err) {
+		all, err = x.enteredOnce()
+	}
+	return all, err
+}
+
+// enteredOnce is one try of Entered.
+func (x *Index) enteredOnce() (all []Entered, err error) {
 	s, err := x.acquire()
 	if err != nil {
 		return nil, err
@@ -202,13 +247,17 @@ func (x *Index) Entered() (all []Entered, err error) {
 	if len(s.segs) == 0 {
 		return nil, nil
 	}
-	last := s.last()
-	prefix := seqKey(rowEntered, "", last.to)
-	it := last.log.Iter()
+	return s.last().entered()
+}
+
+// entered is what had entered the blocks at the end of a segment.
+func (s *seg) entered() (all []Entered, err error) {
+	prefix := seqKey(rowEntered, "", s.to)
+	it := s.log.Iter()
 	for ok := it.Seek(prefix, newestSeq); ok && bytes.HasPrefix(it.Row().Key, prefix); ok = it.Next() {
 		e, err := parseEntered(it.Row())
 		if err != nil {
-			return nil, last.log.oddRow(it.Row(), err)
+			return nil, s.log.oddRow(it.Row(), err)
 		}
 		all = append(all, e)
 	}
@@ -217,7 +266,16 @@ func (x *Index) Entered() (all []Entered, err error) {
 
 // Features returns the kinds and versions of all records, in order, each with its
 // first record.
-func (x *Index) Features() ([]Feature, error) {
+func (x *Index) Features() (list []Feature, err error) {
+	list, err = x.featuresOnce()
+	if x.again(err) {
+		list, err = x.featuresOnce()
+	}
+	return list, err
+}
+
+// featuresOnce is one try of Features.
+func (x *Index) featuresOnce() ([]Feature, error) {
 	s, err := x.acquire()
 	if err != nil {
 		return nil, err

@@ -16,12 +16,15 @@ import (
 // called again. A crash leaves some of the new files, or all of them and some of
 // the old: the next open begins with whole segments, the widest if there is a
 // choice, and Sweep removes the others.
-func (x *Index) Merge(ctx context.Context) ([]Made, error) {
+func (x *Index) Merge(ctx context.Context) ([]Made, error) { return x.merge(ctx, maxLevel) }
+
+// merge is Merge up to segments of a level.
+func (x *Index) merge(ctx context.Context, level uint64) ([]Made, error) {
 	x.merging.Lock()
 	defer x.merging.Unlock()
 	var all []Made
 	for {
-		made, ok, err := x.mergeOne(ctx)
+		made, ok, err := x.mergeOne(ctx, level)
 		if ok {
 			all = append(all, made)
 		}
@@ -32,13 +35,13 @@ func (x *Index) Merge(ctx context.Context) ([]Made, error) {
 }
 
 // mergeOne makes one segment, if there is one to make; ok says that it counts.
-func (x *Index) mergeOne(ctx context.Context) (made Made, ok bool, err error) {
+func (x *Index) mergeOne(ctx context.Context, level uint64) (made Made, ok bool, err error) {
 	now, err := x.acquire()
 	if err != nil {
 		return Made{}, false, err
 	}
 	defer now.release()
-	children := siblings(now.segs)
+	children := siblings(now.segs, level)
 	if children == nil {
 		return Made{}, false, nil
 	}
@@ -83,12 +86,12 @@ func (x *Index) mergeOne(ctx context.Context) (made Made, ok bool, err error) {
 }
 
 // siblings returns 16 segments that one of the next level is to replace, those of
-// the lowest level first; nil: there are none.
-func siblings(segs []*seg) []*seg {
+// the lowest level first, up to one of a level; nil: there are none.
+func siblings(segs []*seg, level uint64) []*seg {
 	for i := len(segs) - fanout; i >= 0; i-- {
 		// Between these two are no others than the 14, since segments leave no gap.
 		s, last := segs[i], segs[i+fanout-1]
-		if s.number%fanout == 0 && last.address == (address{s.level, s.number + fanout - 1}) && s.level < maxLevel {
+		if s.number%fanout == 0 && last.address == (address{s.level, s.number + fanout - 1}) && s.level < level {
 			return segs[i : i+fanout]
 		}
 	}

@@ -25,6 +25,9 @@ var (
 // DamageError says which file is damaged, where and how.
 type DamageError = segment.DamageError
 
+// File is what a file of the index is read through.
+type File = segment.File
+
 // Options of an index. The zero value is a good one.
 type Options struct {
 	// ShardBits is how many bits of a digest choose the file of an artifact, 0 to
@@ -46,6 +49,9 @@ type Index struct {
 	vault record.VaultID
 	opts  Options
 	cache *segment.Cache
+	name  string // of the folder in errors, if not that of dir; see Fork
+
+	mender Mender // may be nil
 
 	memory   *table        // versions at or above the border, and for a while those of a new segment
 	versions atomic.Uint64 // of keys, below the border and above

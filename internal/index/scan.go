@@ -20,7 +20,12 @@ func (x *Index) Scan(from, to []byte, pos uint64, reverse bool, fn func(Item) bo
 	for more := true; more; {
 		var items []Item
 		var err error
-		if items, more, err = s.batch(); err != nil {
+		if items, more, err = s.batch(); x.again(err) {
+			s.close()
+			s.set = nil // where it stands is kept in from and to
+			items, more, err = s.batch()
+		}
+		if err != nil {
 			return err
 		}
 		for _, it := range items {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,6 +130,45 @@ func (x *Index) Check(ctx context.Context, fn func(error) error) error {
 		}
 	}
 	return nil
+}
+
+// CheckFile reads a file in play anew and past the cache, its two ends too, and
+// holds every byte against a checksum. What is read goes through a file of the
+// caller's, who may slow it down. Findings match [ErrDamaged]. A file that is not
+// in play any more has none. The error is as that of Check.
+func (x *Index) CheckFile(name string, through func(segment.File) segment.File, fn func(error) error) error {
+	s, err := x.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	for _, g := range s.segs {
+		for _, table := range x.tables() {
+			if f := *g.file(table); f != nil && f.Name() == name {
+				return f.checkAnew(x, table, through, fn)
+			}
+		}
+	}
+	return nil
+}
+
+// checkAnew is CheckFile.
+func (f *file) checkAnew(x *Index, table string, through func(segment.File) segment.File, fn func(error) error) error {
+	h := f.Header()
+	if there, err := x.dir.Exists(fileName(table, address{h.Level, h.Number})); err != nil || !there {
+		return errors.Join(err, fn(&DamageError{File: f.Name(), Want: "a file", Got: "nothing"}))
+	}
+	const ownCache = 256 << 10 // for pages of the filter
+	r, err := segment.Open(through(f.handle), f.Name(), h, filterPrefix(table), segment.NewCache(ownCache))
+	switch {
+	case errors.Is(err, ErrDamaged):
+		return fn(err)
+	case unusable(err):
+		return fn(&DamageError{File: f.Name(), Want: "the header that it had", Got: err.Error()})
+	case err != nil:
+		return err
+	}
+	return r.Check(fn)
 }
 
 // checkRows reads all rows of a file that is whole as what they are in its table.

@@ -11,14 +11,31 @@ import (
 // pages, and recomputes every hash. It returns what is not as it should be, and
 // nothing if there is no set; the last error may be that of ctx. It changes
 // nothing.
-func (s *Store) Check(ctx context.Context) []error {
+func (s *Store) Check(ctx context.Context) []error { return s.CheckThrough(ctx, func(int) {}) }
+
+// slowSource tells of what it reads.
+type slowSource struct {
+	*source
+	read func(n int)
+}
+
+// ReadPage implements [state.Source].
+func (s slowSource) ReadPage(ref state.Ref) ([]byte, error) {
+	s.read(int(ref.Len) + pageSumSize)
+	return s.source.ReadPage(ref)
+}
+
+// CheckThrough is Check for who wants to know, before it is read, how many bytes
+// will be, and may slow it down.
+func (s *Store) CheckThrough(ctx context.Context, read func(n int)) []error {
 	s.mu.Lock()
 	if len(s.sets) == 0 {
 		s.mu.Unlock()
 		return nil
 	}
 	newest := s.sets[len(s.sets)-1]
-	m, err := state.Open(newest.root, s.pin(newest.files, newest.root.Bytes()), s.cache)
+	pinned := s.pin(newest.files, newest.root.Bytes())
+	m, err := state.Open(newest.root, slowSource{pinned, read}, s.cache)
 	s.mu.Unlock()
 	if err != nil {
 		return []error{err}

@@ -1,0 +1,207 @@
+package graven
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"graven/internal/fsx"
+)
+
+// TestReadThroughDamage damages files of the index under an open vault, a byte at a
+// time: every answer is what it was, and the file is what it was when one was needed
+// from the damaged page.
+func TestReadThroughDamage(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	_, v := openMain(t, mem.Clone(), Options{ReadOnly: true})
+	want := saysOf(t, v)
+	step := 91
+	if testing.Short() {
+		step = 401
+	}
+	mended, flips := 0, 0
+	for _, file := range filesBelow(t, mem, "vaults/main/index") {
+		content := readAll(mem, file)
+		for off := flips % step; off < len(content); off += step {
+			flips++
+			disk := mem.Clone()
+			store, v := openMain(t, disk, scriptOptions())
+			overwrite(t, disk, file, int64(off), []byte{content[off] ^ 1<<(off%8)})
+			if got := saysOf(t, v); !slices.Equal(got, want) {
+				t.Errorf("%s, byte %d: it says\n%v\nwanted\n%v", file, off, got, want)
+			}
+			if bytes.Equal(readAll(disk, file), content) {
+				mended++
+			}
+			if len(v.condemned.files) > 0 {
+				t.Errorf("%s, byte %d: condemned are %v", file, off, v.condemned.files)
+			}
+			if left := filesBelow(t, disk, "vaults/main/tmp"); len(left) > 0 {
+				t.Errorf("%s: left behind: %v", file, left)
+			}
+			if err := store.Close(); err != nil {
+				t.Errorf("%s, byte %d: %v", file, off, err)
+			}
+		}
+	}
+	t.Logf("%d flips, of which %d were met and mended", flips, mended)
+	if mended < 5 {
+		t.Errorf("only %d of %d flips were mended", mended, flips)
+	}
+}
+
+// TestScrubMendsTheIndex lets a scrubber find each damaged file of the index, two at a
+// time: both have their bytes again.
+func TestScrubMendsTheIndex(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	files := filesBelow(t, mem, "vaults/main/index")
+	for i, file := range files {
+		disk := mem.Clone()
+		store, v := openScrubbed(t, disk, newScriptClock(), scriptOptions())
+		both := []string{file, files[(i*7+3)%len(files)]}
+		for _, f := range both {
+			content := readAll(disk, f)
+			if strings.HasSuffix(f, "3.seg") && f == file {
+				if err := disk.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			overwrite(t, disk, f, int64(len(content)/2), []byte{content[len(content)/2] ^ 4})
+		}
+		found := scrubOnce(t, v)
+		for _, f := range both {
+			if !bytes.Equal(readAll(disk, f), readAll(mem, f)) {
+				t.Errorf("%v: %s is not what it was: %v", both, f, found)
+			}
+		}
+		if i := slices.IndexFunc(found, func(f Finding) bool { return !f.Mended }); i >= 0 {
+			t.Errorf("%v: not mended: %v", both, found[i])
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := checkAll(t, disk, false); len(r.Findings) > 0 {
+			t.Errorf("%v: check finds %v", both, r.Findings)
+		}
+	}
+}
+
+// TestMendUnderWrites writes and reads in a vault of its own goroutines while files of
+// its index rot: nobody sees an error.
+func TestMendUnderWrites(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	o := scriptOptions()
+	o.scripted = false
+	store, v := openMain(t, mem, o)
+	var wg sync.WaitGroup
+	for g := range 2 {
+		wg.Go(func() {
+			for i := range 40 {
+				if _, err := v.Commit(context.Background(), put(fmt.Sprintf("k%02d", i%23), fmt.Sprint("new ", g, " ", i))); err != nil {
+					t.Error(err)
+				}
+				if e, err := v.View().Get([]byte(fmt.Sprintf("only%d", (i*g)%80))); err != nil || e.N != 1 {
+					t.Error(e, err)
+				}
+			}
+		})
+	}
+	for _, file := range filesBelow(t, mem, "vaults/main/index/keys") {
+		content := readAll(mem, file)
+		if f, err := mem.Open(file, fsx.ReadWrite); err == nil { // it may be merged by now
+			_, _ = f.WriteAt([]byte{content[len(content)/3] ^ 8}, int64(len(content)/3))
+			_ = f.Close()
+		}
+	}
+	wg.Wait()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := checkAll(t, mem, false); r.Damaged() {
+		t.Error(r.Findings)
+	}
+}
+
+// TestMendNeedsTruth damages a segment and the log below it: reads that need both are
+// refused as damaged, nothing is made from what rotted, and the rest goes on.
+func TestMendNeedsTruth(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	store, v := openMain(t, mem, scriptOptions())
+	file := filesBelow(t, mem, "vaults/main/index/keys")[0]
+	content := readAll(mem, file)
+	overwrite(t, mem, file, 300, []byte{content[300] ^ 1})
+	log := "vaults/main/log/log-0000000000000000.jsonl"
+	overwrite(t, mem, log, 3000, []byte{readAll(mem, log)[3000] ^ 1})
+	errs := 0
+	for i := range 80 {
+		for _, err := range v.View().History([]byte(fmt.Sprintf("only%d", i))) {
+			if err != nil {
+				errs++
+				if !errors.Is(err, ErrDamaged) {
+					t.Errorf("only%d: %v", i, err)
+				}
+			}
+		}
+	}
+	if errs == 0 || errs == 80 {
+		t.Errorf("%d of 80 keys cannot be read", errs)
+	}
+	if bytes.Equal(readAll(mem, file), content) {
+		t.Error("a segment was made from a rotten log")
+	}
+	_ = store.Close()
+}
+
+// TestReaderWithoutIndex damages every page of keys and of places of records under a
+// reader: the newest version of a key is found and proven all the same, and what is
+// refused says what makes the index again.
+func TestReaderWithoutIndex(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	_, v := openMain(t, mem.Clone(), Options{ReadOnly: true})
+	var want []Entry
+	for e, err := range v.View().List(Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Key = bytes.Clone(e.Key)
+		want = append(want, e)
+	}
+	_, v = openMain(t, mem, Options{ReadOnly: true})
+	for _, file := range filesBelow(t, mem, "vaults/main/index") {
+		if content := readAll(mem, file); strings.Contains(file, "/keys/") || strings.Contains(file, "/log/") {
+			for off := 100; off < len(content)-80; off += 8 {
+				overwrite(t, mem, file, int64(off), []byte{content[off] ^ 1})
+			}
+		}
+	}
+	w := v.View()
+	for _, e := range want {
+		if got, err := w.Get(e.Key); err != nil || got.Seq != e.Seq || got.N != e.N || got.Value != e.Value {
+			t.Errorf("%q: %+v %v, wanted %+v", e.Key, got, err, e)
+		}
+		if _, err := w.ProveKey(e.Key); err != nil {
+			t.Errorf("%q: %v", e.Key, err)
+		}
+	}
+	if _, err := w.Get([]byte("nobody")); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	refused := false
+	for _, err := range w.History([]byte("k01")) {
+		refused = refused || errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "graven rebuild")
+	}
+	if !refused || len(want) < 50 {
+		t.Errorf("a history was made of damaged pages, or there are too few keys: %d", len(want))
+	}
+}
