@@ -18,7 +18,7 @@ type version struct {
 	roots  []spaceRoot // spaces that have keys, in order
 	size   uint64      // leaves, deleted ones too
 	root   merkle.Hash // the state root
-	pages  *pages      // below stubs; nil: there are none
+	pages  *pages      // that its nodes may lie on; nil: there are none
 	weight int64       // see Weight
 }
 
@@ -28,7 +28,7 @@ type spaceRoot struct {
 	tree  child
 }
 
-// pages returns what the map's stubs are read through; nil if it has none.
+// pages returns what the map's pages are read through; nil if it has none.
 func (m Map) pages() *pages {
 	if m.v == nil {
 		return nil

@@ -7,7 +7,7 @@ import "encoding/binary"
 // alone, and a rotation needs no care.
 //
 //	height 9 ─┐           ┌─ inner ─┐              one page: inner nodes, and at its
-//	     ...  │     inner            inner         lower border stubs
+//	     ...  │     inner            inner         lower border places
 //	height 5 ─┘    /     \          /     \
 //	height 4 ─┐  ┌─────┐ ┌─────┐ ┌─────┐ ┌─────┐   a page each: inner nodes, pairs
 //	     ...  │  │     │ │     │ │     │ │     │   and leaves

@@ -38,7 +38,7 @@ func parsePage(data []byte) (*page, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	r.spots = make([]spot, 0, n.leaves+n.pairs+n.inners+n.stubs)
+	r.spots = make([]spot, 0, n.leaves+n.pairs+n.inners+n.places)
 	live := r.node(height, r.offset())
 	if len(r.rest) > 0 {
 		r.fail("%d bytes are left behind the page", len(r.rest))
@@ -62,7 +62,7 @@ type pageReader struct {
 }
 
 // counts says how many nodes of each kind a page has.
-type counts struct{ leaves, pairs, inners, stubs int }
+type counts struct{ leaves, pairs, inners, places int }
 
 // offset is where the reader is. A page has at most MaxPage bytes.
 func (r *pageReader) offset() uint16 { return uint16(r.size - len(r.rest)) }
@@ -109,7 +109,7 @@ func children(height, lean uint8) (left, right uint8) {
 func (r *pageReader) count(height uint8, n *counts) {
 	switch {
 	case height < r.floor:
-		n.stubs++
+		n.places++
 	case height == 0:
 		n.leaves++
 	case height == 1:

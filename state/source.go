@@ -48,7 +48,7 @@ type stub struct{ Place }
 
 func (*stub) isNode() {}
 
-// pages is what the stubs of a Map are read through.
+// pages is what the pages of a Map are read through.
 type pages struct {
 	src   Source
 	cache *Cache

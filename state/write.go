@@ -117,7 +117,7 @@ func (m Map) Write(w PageWriter, below, from uint32) (Root, error) {
 
 // mapWriter is one run of Write.
 type mapWriter struct {
-	pages       *pages // nil: the map has no stubs
+	pages       *pages // nil: the map has none
 	to          PageWriter
 	below, from uint32
 	spare       []*pageText // to be used again
