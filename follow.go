@@ -249,10 +249,11 @@ func (f *follower) sealed(g *group, rec record.Block) error {
 		}
 		seal, ok = v.takeSeal(rec)
 	}
-	if ok {
-		g.seals = append(g.seals, seal)
+	if !ok {
+		return fmt.Errorf("%w: the log says that block %d of class %s is sealed, and the mirror has no full block of that number that is whole; check the mirror", ErrDamaged, *rec.Number, rec.Class)
 	}
-	if !ok || seal.ID != rec.ID || seal.Size != rec.Size || seal.Count != rec.Count {
+	g.seals = append(g.seals, seal)
+	if seal.ID != rec.ID || seal.Size != rec.Size || seal.Count != rec.Count {
 		return fmt.Errorf("%w: the log says that block %d of class %s is sealed as %v with %d artifacts, the same groups give %v with %d",
 			ErrDamaged, *rec.Number, rec.Class, rec.ID, rec.Count, seal.ID, seal.Count)
 	}

@@ -59,7 +59,7 @@ func OpenForSync(ctx context.Context, host Host, o Options) (*Store, error) {
 // the error is a [*ForkError]. Nothing is written that the source's checkpoint does
 // not cover, and readers see the old checkpoint until the new one is covered whole.
 // After an interruption, of any kind, the next Sync goes on where the mirror's log
-// ends. ctx is looked at between groups and artifacts. Other calls of this store wait
+// ends. ctx is looked at between groups and large values. Other calls of this store wait
 // meanwhile.
 //
 // [ErrVaultExists]: the vault of that name is no mirror. [ErrConflict]: it is one of

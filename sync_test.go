@@ -567,3 +567,20 @@ func recheck(d fsx.Disk) (*Report, error) {
 	report, checkErr := store.Check(ctx, "main", CheckOptions{Rebuild: true})
 	return report, errors.Join(err, checkErr, store.Close())
 }
+
+// TestSyncOfRandomLives: vaults of other limits and histories, whose shapes nobody chose.
+func TestSyncOfRandomLives(t *testing.T) {
+	lives := uint64(60)
+	if testing.Short() {
+		lives = 10
+	}
+	for seed := range lives {
+		from, _ := randomLife(t, seed)
+		to := fsx.NewMem()
+		mustSync(t, from, to)
+		sameLedger(t, from, to)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
