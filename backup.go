@@ -58,10 +58,10 @@ type BackupStream interface {
 func (s *Store) Backup(ctx context.Context, name string, target fsx.Disk, o BackupOptions) (*BackupReport, error) {
 	t, err := openBackup(target, s.host.Owner)
 	if err != nil {
-		return nil, full(err)
+		return nil, markFull(err)
 	}
 	report, err := s.backup(ctx, name, t, o)
-	return report, full(errors.Join(err, t.close()))
+	return report, markFull(errors.Join(err, t.close()))
 }
 
 // BackupStream is Backup into a stream, of everything. If it fails, files that
@@ -70,8 +70,8 @@ func (s *Store) BackupStream(ctx context.Context, name string, to BackupStream, 
 	return s.backup(ctx, name, &backupStream{to: to}, o)
 }
 
-// full marks a full disk as such.
-func full(err error) error {
+// markFull marks a full disk as such.
+func markFull(err error) error {
 	if errors.Is(err, fsx.ErrNoSpace) && !errors.Is(err, ErrFull) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}

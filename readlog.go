@@ -22,7 +22,6 @@ type logPart struct {
 	first uint64 // seq of its first record
 	size  int64  // bytes
 	hash  record.ID
-	ended bool // the file is full: the next group goes to another one
 }
 
 func (p logPart) name() string { return logName(p.first) }
@@ -55,12 +54,12 @@ func logFilesOf(dir fsx.Dir) func(uint64) (io.ReadCloser, error) {
 		if err != nil {
 			return nil, err
 		}
-		return section{io.NewSectionReader(f, 0, math.MaxInt64), f}, nil
+		return wholeFile{io.NewSectionReader(f, 0, math.MaxInt64), f}, nil
 	}
 }
 
-// section reads a file from its start to its end.
-type section struct {
+// wholeFile reads a file from its start to its end.
+type wholeFile struct {
 	io.Reader
 	io.Closer
 }
@@ -91,9 +90,10 @@ func (l *logReader) file(first uint64) error {
 	in := bufio.NewReaderSize(f, record.MaxLine+2)
 	for l.scan.next < l.limit {
 		if l.cursor.Pos().File != first {
-			part.ended = true
-			if _, err := in.Peek(1); !errors.Is(err, io.EOF) {
-				return fmt.Errorf("%w: %s, offset %d: bytes behind the group that fills the file: %w", ErrDamaged, part.name(), part.size, errOr(err))
+			if _, err := in.Peek(1); err == nil {
+				return fmt.Errorf("%w: %s, offset %d: bytes behind the group that fills the file", ErrDamaged, part.name(), part.size)
+			} else if !errors.Is(err, io.EOF) {
+				return fmt.Errorf("%s, offset %d: %w", part.name(), part.size, err)
 			}
 			break
 		}
@@ -101,20 +101,9 @@ func (l *logReader) file(first uint64) error {
 			return err
 		}
 	}
-	if l.cursor.Pos().File != first {
-		part.ended = true
-	}
 	part.hash = record.ID(sum.Sum(nil))
 	l.parts = append(l.parts, part)
 	return l.ctx.Err()
-}
-
-// errOr is an error that says nothing if there is none.
-func errOr(err error) error {
-	if err == nil {
-		return errors.New("they belong to no record")
-	}
-	return err
 }
 
 // line reads the next line of a file.

@@ -85,7 +85,7 @@ func (s *Store) Restore(ctx context.Context, src BackupReader, o RestoreOptions)
 		err = ErrVaultExists
 	}
 	if err != nil {
-		return nil, full(fmt.Errorf("vault %q: %w", m.name, err))
+		return nil, markFull(fmt.Errorf("vault %q: %w", m.name, err))
 	}
 	return r.report, nil
 }
@@ -131,9 +131,9 @@ func (r *restorer) build(d fsx.Disk) error {
 	return r.verify(d)
 }
 
-// made are the files that a restore makes by itself: of those a backup that was
+// madeAgain are the files that a restore makes by itself: of those a backup that was
 // interrupted may hold newer ones than its manifest says.
-func made(name string) bool {
+func madeAgain(name string) bool {
 	switch name {
 	case "README.txt", "rescue.sh", "checkpoint", policyFile, cleanFile, restoredFile:
 		return true
@@ -161,7 +161,7 @@ func (r *restorer) copy(dir fsx.Dir) error {
 			return fmt.Errorf("%w: the backup holds %q, which %s does not list, or lists once", ErrDamaged, name, manifestFile)
 		}
 		seen[name] = true
-		if made(name) {
+		if madeAgain(name) {
 			if err := r.compare(f, in); err != nil {
 				return err
 			}
@@ -172,7 +172,7 @@ func (r *restorer) copy(dir fsx.Dir) error {
 		}
 	}
 	for _, f := range r.m.files {
-		if !seen[f.name] && !made(f.name) {
+		if !seen[f.name] && !madeAgain(f.name) {
 			return fmt.Errorf("%w: %s is missing in the backup, which %s lists", ErrDamaged, f.name, manifestFile)
 		}
 	}
