@@ -96,12 +96,17 @@ func (v *Vault) findSnapshot(w *View, number uint64) (SnapshotInfo, error) {
 }
 
 // newestSnapshot is the one that was recorded last; its number is 0 if there is none.
+// It is for the vault's own decisions, and does not look at tiles.
 func (v *Vault) newestSnapshot(w *View) (SnapshotInfo, error) {
 	for seq, err := range v.snapshotSeqs(w) {
 		if err != nil {
 			return SnapshotInfo{}, err
 		}
-		return v.snapshotAt(w, seq)
+		rec, err := v.recordAt(seq)
+		if err != nil {
+			return SnapshotInfo{}, err
+		}
+		return v.snapshotOf(rec)
 	}
 	return SnapshotInfo{}, nil
 }
@@ -116,11 +121,16 @@ func (v *Vault) snapshotAt(w *View, seq uint64) (SnapshotInfo, error) {
 	if err != nil {
 		return SnapshotInfo{}, fmt.Errorf("%w: record %d: %w", ErrDamaged, seq, err)
 	}
+	return v.snapshotOf(rec)
+}
+
+// snapshotOf is the snapshot that a record is about.
+func (v *Vault) snapshotOf(rec *record.Record) (SnapshotInfo, error) {
 	s, ok := rec.Body.(*record.Snapshot)
 	if !ok {
-		return SnapshotInfo{}, fmt.Errorf("%w: record %d is a %s, the index says snapshot", ErrDamaged, seq, rec.Kind)
+		return SnapshotInfo{}, fmt.Errorf("%w: record %d is a %s, the index says snapshot", ErrDamaged, rec.Seq, rec.Kind)
 	}
-	info := SnapshotInfo{Number: s.Number, Position: s.Position, Size: s.Position + 1, Seq: seq, Time: rec.Time, Manifest: s.Manifest}
+	info := SnapshotInfo{Number: s.Number, Position: s.Position, Size: s.Position + 1, Seq: rec.Seq, Time: rec.Time, Manifest: s.Manifest}
 	_, info.Pages = v.pages.At(info.Size)
 	return info, nil
 }

@@ -43,11 +43,15 @@ func (v *Vault) snapshotDue(w *View) (bool, error) {
 			return false, err
 		}
 		at := max(newest.Position, 1) // if there is none: the commit of genesis
-		commit, frame, err := w.commitLine(at)
+		rec, err := v.recordAt(at)
 		if err != nil {
 			return false, err
 		}
-		*last = snapMark{size: at + 1, height: commit.Height, time: frame.Time, scanned: at + 1}
+		commit, ok := rec.Body.(*record.Commit)
+		if !ok {
+			return false, fmt.Errorf("%w: record %d is a %s, wanted a commit line", ErrDamaged, at, rec.Kind)
+		}
+		*last = snapMark{size: at + 1, height: commit.Height, time: rec.Time, scanned: at + 1}
 	}
 	commits, every := v.opts.SnapshotCommits, v.opts.SnapshotEvery
 	if !(commits >= 0 && w.height-1 >= last.height+uint64(commits)) && !(every >= 0 && w.at.Sub(last.time) >= every) {
