@@ -14,7 +14,7 @@ import (
 //
 //	p  seq, 8 bytes big-endian      the log file's first seq and the offset in it, varints
 //	b  seq                          nothing: the record is of kind block
-//	d  kind, a zero byte, seq       nothing: the record is of that kind, with a document
+//	d  kind, a zero byte, seq       nothing: the record is of that kind, in version 1
 //	s  req, 32 bytes                seq, a varint, of the transaction that spent it
 //	f  a feature, "kind/version"    seq, a varint, of its first record in the segment
 //	e  the end of a run, a class    number, count and total, varints: how far its blocks had come
@@ -37,8 +37,9 @@ type Grid struct {
 	Offset int64  // in that file, in bytes
 }
 
-// Document is a record of a kind that is about something outside of the log
-// (authority, policy, witness, snapshot, segment).
+// Document is a record of version 1 of a kind other than tx, commit and block:
+// those that are about something outside of the log (authority, policy, witness,
+// snapshot, segment), and genesis and unknown ones, which nobody asks for.
 type Document struct {
 	Kind string
 	Seq  uint64
