@@ -88,9 +88,10 @@ type Vault struct {
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
-	condemned condemned // derived files that were found damaged
-	mending   mending   // for those of the index
-	scrub     *scrubber // fixed
+	condemned condemned  // derived files that were found damaged
+	mending   mending    // for those of the index
+	checking  sync.Mutex // held by the check that has the scratch folder
+	scrub     *scrubber  // fixed
 
 	past     pastStates            // for proofs about the past
 	ended    atomic.Bool           // set by close
