@@ -192,7 +192,7 @@ type checker struct {
 	opened    bool    // the vault was opened for this check
 	remakes   []int   // findings that are about index and state pages
 	progress  checkRun
-	scratched bool                   // something may be in checkFolder
+	scratched bool                   // checkFolder is of this check
 	suspects  []Finding              // segments that are not what the replay gives
 	live      *Vault                 // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
 	lines     uint64                 // of the log that were read

@@ -79,22 +79,27 @@ func (c *checker) gridPlace(seq uint64) (uint64, journal.Pos, error) {
 }
 
 // scratchRooms gives the replay its index and state: on disk if this process may write
-// here, in memory otherwise.
+// here and no other check has them, in memory otherwise.
 func (c *checker) scratchRooms(v *Vault) (err error) {
 	v.index = index.New()
 	if c.live == nil {
 		return nil
 	}
+	if !c.live.checking.TryLock() {
+		c.note("another check of this vault is under way; this one replays in memory")
+		return nil
+	}
+	c.scratched = true
 	if err := c.dir.DiscardAll(checkFolder); err != nil {
 		return err
 	}
-	c.scratched = true
-	empty, _, err := index.Open(c.dir.Sub(checkFolder+"/index"), c.genesis.Vault, index.Options{ShardBits: int(c.genesis.Shards)})
+	cache := c.live.opts.stateBytes // as much as nodes that are not written yet
+	empty, _, err := index.Open(c.dir.Sub(checkFolder+"/index"), c.genesis.Vault, index.Options{ShardBits: int(c.genesis.Shards), CacheBytes: int(min(cache, 32<<20))})
 	if err != nil {
 		return err
 	}
 	v.index = empty
-	v.pages, _, err = statestore.Open(c.dir.Sub(checkFolder+"/state"), c.genesis.Vault, statestore.Options{})
+	v.pages, _, err = statestore.Open(c.dir.Sub(checkFolder+"/state"), c.genesis.Vault, statestore.Options{CacheBytes: cache})
 	v.opts.stateBytes = c.live.opts.stateBytes
 	v.blocks.SetFinder(finder{v.index}) // for those that have left memory
 	return err
@@ -103,7 +108,12 @@ func (c *checker) scratchRooms(v *Vault) (err error) {
 // dropScratch removes what scratchRooms made. If the vault was closed meanwhile the
 // folder may be another process's, whose open empties it.
 func (c *checker) dropScratch() error {
-	if !c.scratched || c.live.ended.Load() {
+	if !c.scratched {
+		return nil
+	}
+	c.scratched = false
+	defer c.live.checking.Unlock()
+	if c.live.ended.Load() {
 		return nil
 	}
 	return c.dir.DiscardAll(checkFolder)

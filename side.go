@@ -99,7 +99,8 @@ func (v *Vault) remakeSpan(span index.Span) (err error) {
 	if err != nil {
 		return err
 	}
-	root, err := merkle.RootFrom(span.To, treeHashes{v.View()})
+	// Not by treeHashes: who mends a tile at this moment may be waiting for us.
+	root, err := merkle.RootFrom(span.To, v.View().tree)
 	if err != nil {
 		return err
 	}

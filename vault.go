@@ -93,9 +93,10 @@ type Vault struct {
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
 
-	condemned condemned // derived files that were found damaged
-	mending   mending   // for those of the index
-	scrub     *scrubber // fixed
+	condemned condemned  // derived files that were found damaged
+	mending   mending    // for those of the index
+	checking  sync.Mutex // held by the check that has the scratch folder
+	scrub     *scrubber  // fixed
 
 	// Of a mirror that is followed, whose checkpoint comes from its source.
 	shown    uint64               // size of the published checkpoint; published says what is synced
