@@ -137,7 +137,7 @@ func TestMendNeedsTruth(t *testing.T) {
 	mem := fsx.NewMem()
 	derivedStory(t, mem)
 	store, v := openMain(t, mem, scriptOptions())
-	file := filesBelow(t, mem, "vaults/main/index/keys")[0]
+	file := "vaults/main/index/keys/1-00000000.seg" // it begins where the log does
 	content := readAll(mem, file)
 	overwrite(t, mem, file, 300, []byte{content[300] ^ 1})
 	log := "vaults/main/log/log-0000000000000000.jsonl"

@@ -21,7 +21,10 @@ func (s *scrubber) meta(ctx context.Context, _ string) error {
 		s.find(f)
 	}
 	s.following(policyFile, append(slices.Clone(view.policy.text), '\n'))
-	s.following("log/current", []byte(journal.Name(v.journal.Tail().File)+"\n"))
+	// A full file is the last one until a line goes to the next.
+	if last, err := v.journal.Position(v.View().Size() - 1); err == nil {
+		s.following("log/current", []byte(journal.Name(last.File)+"\n"))
+	}
 	s.checkpoint()
 	return s.spend(ctx, 4<<10) // about
 }
