@@ -21,12 +21,19 @@ func (s *scrubber) meta(ctx context.Context, _ string) error {
 		s.find(f)
 	}
 	s.following(policyFile, append(slices.Clone(view.policy.text), '\n'))
-	// A full file is the last one until a line goes to the next.
-	if last, err := v.journal.Position(v.View().Size() - 1); err == nil {
-		s.following("log/current", []byte(journal.Name(last.File)+"\n"))
-	}
+	s.following("log/current", v.currentLog())
 	s.checkpoint()
 	return s.spend(ctx, 4<<10) // about
+}
+
+// currentLog is what log/current is to say: a full file is the last one until a line
+// goes to the next.
+func (v *Vault) currentLog() []byte {
+	last, err := v.journal.Position(v.View().Size() - 1)
+	if err != nil {
+		return nil
+	}
+	return []byte(journal.Name(last.File) + "\n")
 }
 
 // following compares a file that follows the log's end with what it was to be a
@@ -44,7 +51,7 @@ func (s *scrubber) following(name string, want []byte) {
 	defer v.filing.Unlock()
 	still := append(slices.Clone(v.View().policy.text), '\n')
 	if name != policyFile {
-		still = []byte(journal.Name(v.journal.Tail().File) + "\n")
+		still = v.currentLog()
 	}
 	if v.ended.Load() || v.published.Load() != v.View().Size() || !bytes.Equal(still, want) {
 		return
