@@ -34,7 +34,7 @@ func (v *Vault) keep(ctx context.Context) error {
 	if err != nil {
 		return v.damaged(err)
 	}
-	if v.View().state.Weight() < v.opts.stateBytes && v.puts.count() < int(v.genesis.RunOps) {
+	if v.stateCondemned() || v.View().state.Weight() < v.opts.stateBytes && v.puts.count() < int(v.genesis.RunOps) {
 		return nil
 	}
 	return v.writeState()
@@ -137,17 +137,21 @@ func (v *Vault) writeState() error {
 func (v *Vault) keepAtEnd() error {
 	v.keeping.Lock()
 	defer v.keeping.Unlock()
-	if done, err := v.discardCondemned(); done || err != nil {
-		return err
+	done, err := v.discardCondemned()
+	if err == nil && !done {
+		err = v.sealRuns(v.published.Load())
 	}
-	if err := v.sealRuns(v.published.Load()); err != nil || v.puts.count() < v.opts.closePuts {
-		return err
+	if err != nil || done || v.stateCondemned() {
+		return errors.Join(err, v.abandonCondemned())
+	}
+	if v.puts.count() < v.opts.closePuts {
+		return nil
 	}
 	view := v.View()
 	if view.head.Size > v.published.Load() {
 		return nil
 	}
-	_, err := v.pages.Write(view.state, view.head.Size)
+	_, err = v.pages.Write(view.state, view.head.Size)
 	return err
 }
 
