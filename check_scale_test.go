@@ -19,6 +19,10 @@ import (
 func TestCheckResume(t *testing.T) {
 	mem, _ := settled(t, 40)
 	ctx := context.Background()
+	step := 3
+	if testing.Short() {
+		step = 9
+	}
 	for _, damaged := range []bool{false, true} {
 		base := mem.Clone()
 		bad := ""
@@ -31,7 +35,7 @@ func TestCheckResume(t *testing.T) {
 		}
 		var whole *Report
 		interrupted := 0
-		for stop := 1; ; stop += 3 {
+		for stop := 1; ; stop += step {
 			store, err := Open(ctx, scriptHost(base.Clone(), 4), scriptOptions())
 			if err != nil {
 				t.Fatal(err)
@@ -69,7 +73,7 @@ func TestCheckResume(t *testing.T) {
 			}
 			_ = store.Close()
 		}
-		if interrupted < 20 || whole == nil {
+		if interrupted < 60/step || whole == nil {
 			t.Errorf("interrupted %d times", interrupted)
 		}
 	}

@@ -10,9 +10,10 @@ import (
 	"graven/state"
 )
 
-// condemned are the derived files that were found damaged while they were read. What
-// needed them has failed, with an error that names them; they are removed, and the
-// next open for writing makes them again from the log.
+// condemned are the derived files that were found damaged while they were read, and
+// could not be made again at once. What needed them has failed, with an error that
+// names them; they are removed, and the next open for writing makes them again from
+// the log.
 type condemned struct {
 	mu    sync.Mutex // guards what follows
 	files []string   // of the index
@@ -36,10 +37,10 @@ func (v *Vault) condemn(err error) {
 	c.pages = c.pages || pages
 }
 
-// discardCondemned removes what was found damaged. It reports whether anything was:
-// then nothing more is built on index and pages until the vault is opened again.
-// Callers hold keeping.
-func (v *Vault) discardCondemned() (any bool, err error) {
+// discardCondemned removes what was found damaged. It reports whether files of the
+// index were: then nothing more is built on it until the vault is opened again. Of
+// pages see stateCondemned. Callers hold keeping.
+func (v *Vault) discardCondemned() (files bool, err error) {
 	c := &v.condemned
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,5 +50,24 @@ func (v *Vault) discardCondemned() (any bool, err error) {
 	if c.pages {
 		err = errors.Join(err, v.pages.Reset())
 	}
-	return len(c.files) > 0 || c.pages, err
+	return len(c.files) > 0, err
+}
+
+// stateCondemned reports whether pages of the state were found damaged: then none are
+// written until the vault is opened again.
+func (v *Vault) stateCondemned() bool {
+	v.condemned.mu.Lock()
+	defer v.condemned.mu.Unlock()
+	return v.condemned.pages
+}
+
+// abandonCondemned removes, at the end of a vault, the pages of a state that was found
+// damaged: until then the views of this process may stand on those that are whole.
+func (v *Vault) abandonCondemned() error {
+	v.condemned.mu.Lock()
+	defer v.condemned.mu.Unlock()
+	if !v.condemned.pages {
+		return nil
+	}
+	return v.pages.Abandon()
 }

@@ -23,8 +23,10 @@ func (s *script) write(line func(seq uint64, at string) string) uint64 {
 	err := v.append(g, at, func(dst []byte) ([]byte, error) {
 		return append(dst, line(seq, at.Format("2006-01-02T15:04:05.000000000Z"))...), nil
 	})
-	if f, err := record.ParseFrame(bytes.TrimSuffix(g.lines, []byte("\n"))); err == nil {
-		v.recent.other(f.Seq, f.Kind, f.V) // as add does
+	if f, err := record.ParseFrame(bytes.TrimSuffix(g.lines, []byte{'\n'})); err != nil {
+		s.t.Fatal(err)
+	} else {
+		v.recent.other(seq, f.Kind, f.V) // as a program does that knows the kind
 	}
 	if err == nil {
 		err = v.seal(g)

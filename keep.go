@@ -30,8 +30,11 @@ func (v *Vault) keep() error {
 }
 
 // stateHeavy reports whether the committer's state holds so much memory, or a restart
-// would have so much to put, that pages are due.
+// would have so much to put, that pages are due. None are built on damaged ones.
 func (v *Vault) stateHeavy() bool {
+	if v.stateCondemned() {
+		return false
+	}
 	return v.View().state.Weight() >= v.opts.stateBytes || v.puts.count() >= int(v.genesis.RunOps)
 }
 
@@ -143,17 +146,21 @@ func (v *Vault) writeStateOf(view *View) error {
 func (v *Vault) keepAtEnd() error {
 	v.keeping.Lock()
 	defer v.keeping.Unlock()
-	if done, err := v.discardCondemned(); done || err != nil {
-		return err
+	done, err := v.discardCondemned()
+	if err == nil && !done {
+		err = v.sealRuns(v.published.Load())
 	}
-	if err := v.sealRuns(v.published.Load()); err != nil || v.puts.count() < v.opts.closePuts {
-		return err
+	if err != nil || done || v.stateCondemned() {
+		return errors.Join(err, v.abandonCondemned())
+	}
+	if v.puts.count() < v.opts.closePuts {
+		return nil
 	}
 	view := v.settled.Load()
 	if view == nil {
 		return nil
 	}
-	_, err := v.pages.Write(view.state, view.head.Size)
+	_, err = v.pages.Write(view.state, view.head.Size)
 	return err
 }
 

@@ -205,3 +205,38 @@ func TestReaderWithoutIndex(t *testing.T) {
 		t.Errorf("a history was made of damaged pages, or there are too few keys: %d", len(want))
 	}
 }
+
+// TestDamagedStateRefuses damages every page of the state under a writer: what needs
+// one is refused with the way out, nothing is poisoned, and the next open is whole.
+func TestDamagedStateRefuses(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	store, v := openMain(t, mem, scriptOptions())
+	for _, file := range filesBelow(t, mem, "vaults/main/state") {
+		content := readAll(mem, file)
+		for off := 60; off < len(content)-400; off += 16 {
+			overwrite(t, mem, file, int64(off), []byte{content[off] ^ 1})
+		}
+	}
+	for range 2 {
+		if _, err := commitGroup(v, put("k01", "new")); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "builds the state again") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if st := v.Status(); !st.Writable {
+		t.Errorf("it is poisoned: %s", st.Why)
+	}
+	if _, err := v.View().Get([]byte("k01")); err != nil {
+		t.Errorf("a read that needs no page: %v", err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store, v = openMain(t, mem, scriptOptions())
+	if _, err := commitGroup(v, put("k01", "new")); err != nil {
+		t.Error(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -29,8 +29,9 @@ type scrubber struct {
 	saved   time.Time // when the file was last replaced
 	dirty   bool      // something has changed since
 
-	mu    sync.Mutex // guards what follows
-	state scrubState
+	mu     sync.Mutex // guards what follows
+	loaded bool       // the file was read
+	state  scrubState
 }
 
 // scrubState is what meta/host/scrub says.
@@ -73,11 +74,19 @@ type ScrubStatus struct {
 }
 
 func newScrubber(v *Vault) *scrubber {
-	s := &scrubber{v: v, gone: make(chan struct{}), state: readScrub(v.dir)}
+	return &scrubber{v: v, gone: make(chan struct{})}
+}
+
+// load reads what an earlier process has left. Callers hold mu. A process that only
+// reads looks each time: another one may be scrubbing.
+func (s *scrubber) load() {
+	if s.loaded && s.v.readOnly == "" {
+		return
+	}
+	s.loaded, s.state = true, readScrub(s.v.dir)
 	for i := range s.state.findings {
 		s.state.findings[i].fresh = true // since when is not known: they stay for this pass
 	}
-	return s
 }
 
 // runs reports whether this process scrubs.
@@ -90,9 +99,7 @@ func (s *scrubber) runs() bool {
 func (s *scrubber) status() ScrubStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.v.readOnly != "" {
-		s.state = readScrub(s.v.dir)
-	}
+	s.load()
 	st := ScrubStatus{Started: s.state.started, Finished: s.state.finished, More: s.state.more}
 	if s.runs() {
 		st.Period = s.v.opts.ScrubPeriod
@@ -126,6 +133,7 @@ func (s *scrubber) loop(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		s.mu.Lock()
+		s.load()
 		next := s.state.started.Add(s.v.opts.ScrubPeriod)
 		if s.state.station != "" || s.state.started.IsZero() {
 			next = time.Time{} // go on
@@ -168,6 +176,7 @@ func (s *scrubber) pass(ctx context.Context) error {
 func (s *scrubber) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.load()
 	if slices.ContainsFunc(stations(), func(st station) bool { return st.name == s.state.station }) {
 		return
 	}

@@ -257,6 +257,7 @@ func TestScrubGoesOn(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
 		store, v := openScrubbed(t, mem, clock, opts)
+		v.Status()
 		seen[v.scrub.state.station] = true
 		v.scrub.debt = scrubQuantum - 25_000 // so that it soon waits
 		ctx, cancel := context.WithCancel(context.Background())

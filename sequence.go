@@ -290,7 +290,8 @@ func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests 
 		}
 		l, err := putVersion(edit, op, seq, chain[i].n, digests[i])
 		if err != nil {
-			return fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err)
+			v.condemn(err)
+			return v.wayOut(fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err))
 		}
 		if touched != nil {
 			v.puts.add(l)

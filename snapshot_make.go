@@ -86,7 +86,7 @@ func (m *making) keep(ctx context.Context) error {
 	v.keeping.Lock()
 	defer v.keeping.Unlock()
 	condemned, err := v.discardCondemned()
-	if condemned || err != nil {
+	if condemned || v.stateCondemned() || err != nil {
 		return err // without pages: the next open builds the state again from the log
 	}
 	if err := v.sealRuns(v.published.Load()); err != nil {

@@ -103,6 +103,27 @@ func (s *Store) Reset() error {
 	return s.Collect()
 }
 
+// Abandon is Reset without regard for maps in memory, which can read no more: for a
+// store that is damaged and about to be closed.
+func (s *Store) Abandon() error {
+	s.mu.Lock()
+	s.sets, s.keep = nil, nil
+	s.mu.Unlock()
+	entries, err := s.dir.ReadDir(".")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if _, ok := parseName(e.Name); ok {
+			err = errors.Join(err, s.dir.Discard(e.Name))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("removing state pages: %w", err)
+	}
+	return nil
+}
+
 // Close gives back the handles. Maps that are still in use open them again.
 func (s *Store) Close() {
 	s.mu.Lock()
