@@ -214,11 +214,10 @@ type checker struct {
 	tilesTo     uint64                // the size whose tiles were written then
 }
 
-// commitAt is a commit line's place and claim.
+// commitAt is a commit line's place.
 type commitAt struct {
-	seq   uint64
-	at    journal.Pos
-	state merkle.Hash
+	seq uint64
+	at  journal.Pos
 }
 
 const noLimit = ^uint64(0)
