@@ -195,7 +195,7 @@ func (w *WAL) Shrink() error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	w.cur, w.next = nil, nil
+	w.cur, w.next, w.unsynced = nil, nil, false
 	for n := len(w.files) - 1; n > 0; n-- {
 		f := w.files[n]
 		w.files = w.files[:n]
