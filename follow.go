@@ -171,6 +171,9 @@ func (f *follower) apply(ctx context.Context, in *received) error {
 		err = v.writable() // it may have met what this program does not know
 	}
 	if err == nil {
+		for _, class := range g.classes {
+			f.advance(class)
+		}
 		err = v.persist(g)
 	}
 	if err != nil {
@@ -238,19 +241,30 @@ func (f *follower) giveBack(g *group) {
 	}
 }
 
+// advance ends the mirror's block of a class where the source has ended the same one
+// before it was full, as for a snapshot. That the source tells the truth of it the hash
+// in the block's record shows.
+func (f *follower) advance(class string) {
+	number, _, count := f.v.blocks.Tail(class)
+	if sealed, ok := f.from.blocks.SealedCount(class, number); ok && sealed == uint64(count) {
+		f.v.blocks.Advance(class)
+	}
+}
+
 // sealed finds the block that a record says is sealed among those that the mirror has
-// sealed. They are full where the source's were, after the same group.
+// sealed. They end where the source's did, after the same group.
 func (f *follower) sealed(g *group, rec record.Block) error {
 	v := f.v
 	seal, ok := v.takeSeal(rec)
 	if !ok {
-		if err := v.settle(); err != nil { // which seals what is full
+		f.advance(rec.Class)
+		if err := v.settle(); err != nil { // which seals what has ended
 			return err
 		}
 		seal, ok = v.takeSeal(rec)
 	}
 	if !ok {
-		return fmt.Errorf("%w: the log says that block %d of class %s is sealed, and the mirror has no full block of that number that is whole; check the mirror", ErrDamaged, *rec.Number, rec.Class)
+		return fmt.Errorf("%w: the log says that block %d of class %s is sealed, and the mirror has no block of that number that has ended and is whole; check the mirror", ErrDamaged, *rec.Number, rec.Class)
 	}
 	g.seals = append(g.seals, seal)
 	if seal.ID != rec.ID || seal.Size != rec.Size || seal.Count != rec.Count {

@@ -584,3 +584,40 @@ func TestSyncOfRandomLives(t *testing.T) {
 		}
 	}
 }
+
+// TestSyncOfSnapshots syncs a source that makes snapshots, which end blocks before they
+// are full, while it goes on: the mirror's log and blocks have equal bytes.
+func TestSyncOfSnapshots(t *testing.T) {
+	source, mirror := fsx.NewMem(), fsx.NewMem()
+	s := newScript(t, source, small)
+	for i := range 12 {
+		s.group(put(fmt.Sprint("a", i), fmt.Sprint("value ", i)), put(fmt.Sprint("b", i), "x"))
+		if i%3 == 1 {
+			s.snap()
+		}
+		if i%4 == 3 {
+			if err := s.vault.settle(); err != nil {
+				t.Fatal(err)
+			}
+			mustSync(t, source, mirror)
+		}
+	}
+	s.snap()
+	s.close()
+	mustSync(t, source, mirror)
+	want, got := contentOf(t, source), contentOf(t, mirror)
+	compared := 0
+	for name, bytes := range want {
+		if strings.Contains(name, "/log/log-") || strings.Contains(name, "/blocks/") || strings.Contains(name, "/tile/") {
+			if compared++; got[name] != bytes {
+				t.Errorf("%s: %d bytes in the mirror, %d in the source", name, len(got[name]), len(bytes))
+			}
+		}
+	}
+	if compared < 8 {
+		t.Errorf("only %d files were compared", compared)
+	}
+	if r := checkAll(t, mirror, false); r.Damaged() {
+		t.Error(r.Findings)
+	}
+}

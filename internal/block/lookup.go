@@ -157,3 +157,14 @@ func (s *Store) Stats() (artifacts uint64, bytes int64) {
 	}
 	return artifacts, bytes
 }
+
+// SealedCount returns how many artifacts a numbered block holds that is sealed, with
+// its record; false if it is not.
+func (s *Store) SealedCount(class string, number uint64) (count uint64, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if b := s.lookupClass(class).sealed[number]; b != nil {
+		return b.count, true
+	}
+	return 0, false
+}
