@@ -25,7 +25,8 @@ type logChecker struct {
 	tree   merkle.Tree
 	height uint64
 	prev   merkle.Hash
-	lost   bool // the tree can no longer be followed
+	prevAt journal.Pos // of the commit line with leaf hash prev
+	lost   bool        // the tree can no longer be followed
 
 	doubt    *doubt      // the newest commit line that its tile contradicts
 	group    []lineAt    // since the last commit
@@ -194,7 +195,7 @@ func (l *logChecker) commit(c *record.Commit, seq uint64, at journal.Pos) {
 		l.height = c.Height
 	}
 	if c.Prev != nil && *c.Prev != l.prev && !l.lost && (l.doubt == nil || l.doubt.it.tile != *c.Prev) {
-		suspect("it follows the commit with leaf hash %v, the log holds %v", *c.Prev, l.prev)
+		suspect("it follows the commit with leaf hash %v, the log holds %v (%s, offset %d); one of the two is not what was written", *c.Prev, l.prev, logName(l.prevAt.File), l.prevAt.Offset)
 	}
 	rootWrong := !l.lost && l.tree.Root() != c.Root && !l.resolve(c)
 	if rootWrong {
@@ -211,6 +212,7 @@ func (l *logChecker) commit(c *record.Commit, seq uint64, at journal.Pos) {
 		l.doubt = &doubt{it: it, seq: seq, before: l.tree}
 	}
 	l.prev = l.grow(it, !whole || rootWrong, seq)
+	l.prevAt = at
 	l.height++
 	l.size = seq + 1
 	l.checker.commit(commitAt{seq: seq, at: at})

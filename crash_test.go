@@ -475,7 +475,7 @@ func TestCrashesInRecovery(t *testing.T) {
 func TestKillsThenPowerCuts(t *testing.T) {
 	count := fsx.Fault(fsx.NewMem(), func(fsx.Call) error { return nil })
 	live(count)
-	perPrefix, stride := 2, 3 // of all calls every third, of all in make test-deep
+	perPrefix, stride := 2, 9 // of all calls every ninth, of all in make test-deep
 	switch {
 	case testing.Short():
 		perPrefix, stride = 1, 11
