@@ -404,8 +404,8 @@ func wrapDamage(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
 	for _, damage := range []error{
-		block.ErrDamaged, block.ErrMissing, block.ErrNotFound, block.ErrMismatch, block.ErrWrongVault, block.ErrForeign,
-		journal.ErrDamaged, journal.ErrGap, journal.ErrForeignFile, tilestore.ErrDamaged,
+		block.ErrDamaged, block.ErrMissing, block.ErrNotFound, block.ErrMismatch, block.ErrWrongVault, block.ErrForeign, block.ErrConflict,
+		journal.ErrDamaged, journal.ErrGap, journal.ErrForeignFile, journal.ErrConflict, tilestore.ErrDamaged,
 		index.ErrDamaged, state.ErrPage, statestore.ErrDamaged,
 		wal.ErrForeignVault, wal.ErrForeignFile, wal.ErrMissing, wal.ErrLength, wal.ErrTwins,
 		fs.ErrNotExist, fsx.ErrNotRegular, fsx.ErrNotFolder, // of a name that the vault must have
