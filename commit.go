@@ -117,7 +117,6 @@ func (v *Vault) commitLoop() {
 		select {
 		case r := <-queue:
 			if filling == nil {
-				v.changeGround()
 				filling = v.newGroup()
 			}
 			v.take(filling, r)
@@ -215,6 +214,9 @@ func (v *Vault) revert(g *group) {
 	v.forgetPending(g)
 	v.giveBackSeals(g)
 	v.tip = g.before
+	if v.ground.Load() == nil && !v.standsOnPages(v.tip.state) {
+		v.paged.Store(nil) // back on the old ground: the group after this one had left it
+	}
 }
 
 // forgetPending ends the time in which a group's artifacts are known only to

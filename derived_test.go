@@ -223,3 +223,37 @@ func TestShortLives(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesAreWrittenOnce settles while the committer has taken a new ground and what
+// readers see stands on the old one: its nodes are on pages already. A second set comes
+// only when there is something to write, and holds what is new and no more.
+func TestPagesAreWrittenOnce(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	defer s.close()
+	v := s.vault
+	v.opts.stateBytes = 1 << 15
+	sets := func() int { return len(filesBelow(t, mem, "vaults/main/state")) }
+	newest := func() uint32 { all := v.pages.Sets(); return all[len(all)-1].Number }
+	var txs []*Tx
+	for i := range 400 {
+		txs = append(txs, put(fmt.Sprintf("key %03d", i), "value"))
+	}
+	s.group(txs...)
+	if err := v.settle(); err != nil || sets() == 0 {
+		t.Fatal("no pages were written", err)
+	}
+	first := newest()
+	g := v.newGroup() // here the committer goes over
+	if v.ground.Load() != nil || v.tip.state.Weight() >= v.opts.stateBytes {
+		t.Errorf("the committer's state holds %d bytes beside the pages", v.tip.state.Weight())
+	}
+	if err := v.settle(); err != nil || newest() != first {
+		t.Errorf("pages were written again: set %d behind %d, %v", newest(), first, err)
+	}
+	v.reply(g, v.View())
+	s.group(put("key 000", "another value"))
+	if err := v.settle(); err != nil || newest() != first {
+		t.Errorf("pages were written for one put: set %d behind %d, %v", newest(), first, err)
+	}
+}

@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"sync"
@@ -87,18 +88,29 @@ func (g *ground) put(p *puts, size uint64) error {
 	return nil
 }
 
+// standsOnPages reports whether a state stands on the newest pages that were written as
+// a ground. One that does not has its nodes on those pages already, or is older.
+func (v *Vault) standsOnPages(m state.Map) bool {
+	newest := v.paged.Load()
+	return newest == nil || newest.Source() == m.Source()
+}
+
 // changeGround moves the committer to the newest ground, if the keeper has left
-// one. The committer calls it between two groups.
+// one.
 func (v *Vault) changeGround() {
 	g := v.ground.Swap(nil)
 	if g == nil {
 		return
 	}
 	err := g.put(&v.puts, v.tip.next)
-	if m := g.edit.Map(); err == nil && m.Root() == v.tip.state.Root() {
-		v.tip.state = m
-		return
+	if err == nil {
+		m := g.edit.Map()
+		if m.Root() == v.tip.state.Root() {
+			v.tip.state = m
+			return
+		}
+		err = fmt.Errorf("%w: they give state root %v for the first %d records, wanted %v", state.ErrPage, m.Root(), v.tip.next, v.tip.state.Root())
 	}
-	// The old ground holds; the pages are looked at when they are read.
-	v.opts.Logger.Error("state pages were not taken: they give another root", "vault", v.name, "err", err)
+	v.paged.Store(nil) // the old ground holds
+	v.opts.Logger.Error("state pages were not taken", "vault", v.name, "err", v.damaged(err))
 }

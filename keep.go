@@ -32,10 +32,11 @@ func (v *Vault) keep() error {
 // stateHeavy reports whether the committer's state holds so much memory, or a restart
 // would have so much to put, that pages are due. None are built on damaged ones.
 func (v *Vault) stateHeavy() bool {
-	if v.stateCondemned() {
+	now := v.View().state
+	if v.stateCondemned() || !v.standsOnPages(now) {
 		return false
 	}
-	return v.View().state.Weight() >= v.opts.stateBytes || v.puts.count() >= int(v.genesis.RunOps)
+	return now.Weight() >= v.opts.stateBytes || v.puts.count() >= int(v.genesis.RunOps)
 }
 
 // sealRuns makes the segments of all ended runs within a size, which is synced.
@@ -72,11 +73,11 @@ func (v *Vault) endedRuns() int {
 func (v *Vault) sealRun(r *endedRun) error {
 	rows, err := v.rowsOf(r)
 	if err != nil {
-		return fmt.Errorf("index segment of run %d: %w", r.number, err)
+		return v.damaged(fmt.Errorf("index segment of run %d: %w", r.number, err))
 	}
 	made, err := v.index.Seal(rows)
 	if err != nil {
-		return fmt.Errorf("index segment of run %d: %w", r.number, err)
+		return v.damaged(fmt.Errorf("index segment of run %d: %w", r.number, err))
 	}
 	v.recordSegments([]index.Made{made})
 	v.blocks.Forget(r.end)
@@ -104,8 +105,8 @@ func (v *Vault) recordSegments(made []index.Made) {
 // for the committer to go on from.
 func (v *Vault) writeState() error {
 	view := v.settled.Load() // what is newer may not be synced
-	if view == nil || v.ground.Load() != nil {
-		return nil // or the committer has not taken the last one yet
+	if view == nil || !v.standsOnPages(view.state) {
+		return nil // its nodes are on pages already, and the committer will go over to those
 	}
 	return v.writeStateOf(view)
 }
@@ -113,10 +114,10 @@ func (v *Vault) writeState() error {
 // writeStateOf writes the pages of a state, which is synced, and prepares the ground
 // for the committer to go on from, unless that has or will have a newer one.
 func (v *Vault) writeStateOf(view *View) error {
-	newer := v.ground.Load() != nil || v.puts.forgotten() > view.head.Size
+	newer := !v.standsOnPages(view.state) || v.puts.forgotten() > view.head.Size
 	m, err := v.pages.Write(view.state, view.head.Size)
 	if err != nil {
-		return fmt.Errorf("state pages: %w", err)
+		return v.damaged(fmt.Errorf("state pages: %w", err))
 	}
 	if newer {
 		return nil
@@ -129,13 +130,14 @@ func (v *Vault) writeStateOf(view *View) error {
 		size := v.View().head.Size
 		many := len(v.puts.of(g.next, size)) > few
 		if err := g.put(&v.puts, size); err != nil {
-			return fmt.Errorf("state pages: %w", err)
+			return v.damaged(fmt.Errorf("state pages: %w", err))
 		}
 		if !many {
 			break
 		}
 		g.edit.Map() // hashes what is new
 	}
+	v.paged.Store(&m)
 	v.ground.Store(g)
 	v.settled.Store(nil) // it holds the memory of the old ground
 	return nil
@@ -156,11 +158,11 @@ func (v *Vault) keepAtEnd() error {
 	if v.puts.count() < v.opts.closePuts {
 		return nil
 	}
-	view := v.settled.Load()
-	if view == nil {
+	v.changeGround() // the committer is gone
+	if v.tip.next != v.published.Load() {
 		return nil
 	}
-	_, err = v.pages.Write(view.state, view.head.Size)
+	_, err = v.pages.Write(v.tip.state, v.tip.next)
 	return err
 }
 
@@ -175,7 +177,7 @@ func (v *Vault) keepLoop(ctx context.Context) {
 			return
 		}
 		var err error
-		if v.stateHeavy() && v.ground.Load() == nil {
+		if v.stateHeavy() {
 			err = v.settle() // so that it can be written as it is now
 		}
 		if err == nil {

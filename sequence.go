@@ -77,7 +77,10 @@ type waiter struct {
 	err      error // a refusal, to be told when what it was judged against is durable
 }
 
+// newGroup begins a group behind the tip. Here, between two groups, the committer goes
+// over to a new ground.
 func (v *Vault) newGroup() *group {
+	v.changeGround()
 	return &group{before: v.tip, edit: v.tip.state.Edit(), artifacts: map[string][]block.Artifact{}}
 }
 

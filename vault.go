@@ -70,14 +70,15 @@ type Vault struct {
 	stumbled uint64          // fixed: the size of the tree at which it could not begin; 0 if it could
 	entry    start           // fixed: where the open began
 
-	tip        tip                      // committer
-	recent     *recent                  // committer
-	pending    map[artifactKey]struct{} // committer: on their way into blocks
-	puts       puts                     // committer, keeper
-	settled    atomic.Pointer[View]     // the newest that settle has published; stored by settle
-	ground     atomic.Pointer[ground]   // from the keeper to the committer
-	markedOpen bool                     // persist: meta/host/clean says open
-	runMark    block.Mark               // persist: what had entered the blocks when the newest ended run ended
+	tip        tip                       // committer
+	recent     *recent                   // committer
+	pending    map[artifactKey]struct{}  // committer: on their way into blocks
+	puts       puts                      // committer, keeper
+	settled    atomic.Pointer[View]      // the newest that settle has published; stored by settle
+	ground     atomic.Pointer[ground]    // from the keeper to the committer
+	paged      atomic.Pointer[state.Map] // the newest pages that became a ground; nil: the one of the open holds
+	markedOpen bool                      // persist: meta/host/clean says open
+	runMark    block.Mark                // persist: what had entered the blocks when the newest ended run ended
 
 	keeping    sync.Mutex        // held while keeping
 	runsMu     sync.Mutex        // guards runsEnded

@@ -1,7 +1,5 @@
 package fsx
 
-import "io"
-
 // BackupRules are the rules of a backup's folder, which looks like a vault's
 // (docs/decisions/0017). It belongs to the program that writes backups: what a
 // later backup has made superfluous may go, and what was found rotten there is
@@ -43,28 +41,4 @@ func RepairRules() Rules {
 		{"blocks/sealed/*/*.blk", Replace | Source},
 		{"meta/host/cut/*", Publish},
 	}
-}
-
-// ReplaceFrom is Replace with what write puts out, for files that do not fit
-// into memory.
-func (d Dir) ReplaceFrom(name string, write func(w io.Writer) error) error {
-	name, err := d.allow(Replace, name)
-	if err != nil {
-		return err
-	}
-	folder, _ := split(name)
-	if err := d.makeFolder(folder); err != nil {
-		return err
-	}
-	temp, release := d.book.temp(name)
-	defer release()
-	err = d.writeTemp(temp, d.createMode(name), fillFrom(write))
-	if err == nil {
-		err = d.disk.Rename(temp, name)
-	}
-	if err != nil {
-		_ = d.disk.Remove(temp) // best effort; the next one removes it too
-		return err
-	}
-	return d.syncFolder(folder)
 }

@@ -108,6 +108,16 @@ func (d Dir) PublishLink(from, to string) error {
 // Replace puts data in the place of what a name held, if anything. A crash
 // leaves the old content or the new one, whole; a nil error says the new one.
 func (d Dir) Replace(name string, data []byte) error {
+	return d.replace(name, fillWith(data))
+}
+
+// ReplaceFrom is Replace with what write puts out, for files that do not fit
+// into memory.
+func (d Dir) ReplaceFrom(name string, write func(w io.Writer) error) error {
+	return d.replace(name, fillFrom(write))
+}
+
+func (d Dir) replace(name string, fill func(File) error) error {
 	name, err := d.allow(Replace, name)
 	if err != nil {
 		return err
@@ -118,7 +128,7 @@ func (d Dir) Replace(name string, data []byte) error {
 	}
 	temp, release := d.book.temp(name)
 	defer release()
-	err = d.writeTemp(temp, d.createMode(name), fillWith(data))
+	err = d.writeTemp(temp, d.createMode(name), fill)
 	if err == nil {
 		err = d.disk.Rename(temp, name)
 	}
