@@ -257,3 +257,36 @@ func TestPagesAreWrittenOnce(t *testing.T) {
 		t.Errorf("pages were written for one put: set %d behind %d, %v", newest(), first, err)
 	}
 }
+
+// TestGroundWithoutRefusedGroups writes pages of a state behind which a group was
+// refused and others were not: the committer goes over to that ground, so nothing of the
+// refused group was put into it.
+func TestGroundWithoutRefusedGroups(t *testing.T) {
+	s := newScript(t, fsx.NewMem(), nil)
+	defer s.close()
+	v := s.vault
+	v.opts.stateBytes = 1 << 30
+	s.group(put("a", "1"), put("b", "1"))
+	if err := v.settle(); err != nil {
+		t.Fatal(err)
+	}
+	then := v.View()
+	r, err := v.encode(put("refused", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := v.newGroup()
+	v.take(g, r)
+	v.persisted(g, nil, ErrFull)
+	s.group(put("c", "1"))
+	if err := v.writeStateOf(then); err != nil {
+		t.Fatal(err)
+	}
+	s.group(put("d", "1"))
+	if v.paged.Load() == nil || !v.standsOnPages(v.tip.state) {
+		t.Error("the committer did not go over to the pages")
+	}
+	if _, err := v.View().ProveKey([]byte("d")); err != nil {
+		t.Error(err)
+	}
+}
