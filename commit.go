@@ -210,13 +210,9 @@ func (v *Vault) revert(g *group) {
 		v.index.Cut(key, g.before.next)
 	}
 	v.recent.cut(g.before.next, g.txs)
-	v.puts.cut(g.before.next)
 	v.forgetPending(g)
 	v.giveBackSeals(g)
 	v.tip = g.before
-	if v.ground.Load() == nil && !v.standsOnPages(v.tip.state) {
-		v.paged.Store(nil) // back on the old ground: the group after this one had left it
-	}
 }
 
 // forgetPending ends the time in which a group's artifacts are known only to

@@ -210,8 +210,8 @@ func TestShortLives(t *testing.T) {
 	o.stateBytes, o.closePuts = 1<<30, 10
 	for life := range 12 {
 		store, v := openMain(t, mem, o)
-		if v.puts.older >= o.closePuts {
-			t.Errorf("life %d: the open put %d leaves again", life, v.puts.older)
+		if puts := v.tip.state.Puts(); puts >= o.closePuts {
+			t.Errorf("life %d: the open put %d leaves again", life, puts)
 		}
 		for i := range 4 {
 			if _, err := commitGroup(v, put(fmt.Sprint(life, i), "value")); err != nil {
@@ -245,16 +245,22 @@ func TestPagesAreWrittenOnce(t *testing.T) {
 	}
 	first := newest()
 	g := v.newGroup() // here the committer goes over
-	if v.ground.Load() != nil || v.tip.state.Weight() >= v.opts.stateBytes {
+	if !v.standsOnPages(v.tip.state) || v.tip.state.Weight() != 0 {
 		t.Errorf("the committer's state holds %d bytes beside the pages", v.tip.state.Weight())
 	}
 	if err := v.settle(); err != nil || newest() != first {
 		t.Errorf("pages were written again: set %d behind %d, %v", newest(), first, err)
 	}
 	v.reply(g, v.View())
+	if v.ground.Load() == nil {
+		t.Error("the ground is gone, but no durable group stands on it")
+	}
 	s.group(put("key 000", "another value"))
 	if err := v.settle(); err != nil || newest() != first {
 		t.Errorf("pages were written for one put: set %d behind %d, %v", newest(), first, err)
+	}
+	if v.ground.Load() != nil || v.tip.state.Puts() != 1 {
+		t.Errorf("the ground is still there, or %d puts are on no page, wanted 1", v.tip.state.Puts())
 	}
 }
 
@@ -283,8 +289,31 @@ func TestGroundWithoutRefusedGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.group(put("d", "1"))
-	if v.paged.Load() == nil || !v.standsOnPages(v.tip.state) {
+	if v.paged.Load() == nil || !v.standsOnPages(v.tip.state) || v.tip.state.Puts() != 2 {
+		t.Errorf("the committer did not go over to the pages: %d puts are on none, wanted 2", v.tip.state.Puts())
+	}
+	// A group on the new ground is refused, and so is the one before it, which was begun
+	// on the old one: the committer goes back there, and over again.
+	one := v.newGroup()
+	if err := v.writeStateOf(v.View()); err != nil {
+		t.Fatal(err)
+	}
+	r, err = v.encode(put("refused too", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.take(one, r)
+	other := v.newGroup()
+	if !v.standsOnPages(v.tip.state) {
 		t.Error("the committer did not go over to the pages")
+	}
+	v.persisted(one, other, ErrFull)
+	if v.standsOnPages(v.tip.state) {
+		t.Error("the refused group left the committer on the new ground")
+	}
+	s.group(put("e", "1"))
+	if !v.standsOnPages(v.tip.state) || v.tip.state.Puts() != 1 {
+		t.Errorf("the committer did not go over to the pages again: %d puts are on none, wanted 1", v.tip.state.Puts())
 	}
 	if _, err := v.View().ProveKey([]byte("d")); err != nil {
 		t.Error(err)

@@ -36,7 +36,7 @@ func (v *Vault) stateHeavy() bool {
 	if v.stateCondemned() || !v.standsOnPages(now) {
 		return false
 	}
-	return now.Weight() >= v.opts.stateBytes || v.puts.count() >= int(v.genesis.RunOps)
+	return now.Weight() >= v.opts.stateBytes || now.Puts() >= int(v.genesis.RunOps)
 }
 
 // sealRuns makes the segments of all ended runs within a size, which is synced.
@@ -114,29 +114,16 @@ func (v *Vault) writeState() error {
 // writeStateOf writes the pages of a state, which is synced, and prepares the ground
 // for the committer to go on from, unless that has or will have a newer one.
 func (v *Vault) writeStateOf(view *View) error {
-	newer := !v.standsOnPages(view.state) || v.puts.forgotten() > view.head.Size
-	m, err := v.pages.Write(view.state, view.head.Size)
+	newer := !v.standsOnPages(view.state)
+	m, moves, err := v.pages.Write(view.state, view.head.Size)
 	if err != nil {
 		return v.damaged(fmt.Errorf("state pages: %w", err))
 	}
 	if newer {
 		return nil
 	}
-	v.puts.forget(view.head.Size)
-	g := &ground{edit: m.Edit(), next: view.head.Size}
-	// The last puts are the committer's, and it should not have many of them.
-	const rounds, few = 8, 256
-	for range rounds {
-		size := v.View().head.Size
-		many := len(v.puts.of(g.next, size)) > few
-		if err := g.put(&v.puts, size); err != nil {
-			return v.damaged(fmt.Errorf("state pages: %w", err))
-		}
-		if !many {
-			break
-		}
-		g.edit.Map() // hashes what is new
-	}
+	g := &ground{state: m, moves: moves}
+	g.rebase(v.View().state) // so that the committer finds most of it done
 	v.paged.Store(&m)
 	v.ground.Store(g)
 	v.settled.Store(nil) // it holds the memory of the old ground
@@ -155,14 +142,11 @@ func (v *Vault) keepAtEnd() error {
 	if err != nil || done || v.stateCondemned() {
 		return errors.Join(err, v.abandonCondemned())
 	}
-	if v.puts.count() < v.opts.closePuts {
-		return nil
-	}
 	v.changeGround() // the committer is gone
-	if v.tip.next != v.published.Load() {
+	if v.tip.state.Puts() < v.opts.closePuts || v.tip.next != v.published.Load() {
 		return nil
 	}
-	_, err = v.pages.Write(v.tip.state, v.tip.next)
+	_, _, err = v.pages.Write(v.tip.state, v.tip.next)
 	return err
 }
 
@@ -186,7 +170,7 @@ func (v *Vault) keepLoop(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			v.opts.Logger.Error("index and state on disk fall behind; it is tried again", "vault", v.name, "err", err)
 		}
-		if err := v.snapshotIfDue(ctx); err != nil && ctx.Err() == nil {
+		if err := v.tendSnapshots(ctx); err != nil && ctx.Err() == nil {
 			v.opts.Logger.Error("no snapshot could be made; it is tried again when the next is due", "vault", v.name, "err", err)
 		}
 		poke(v.sealed)

@@ -187,7 +187,7 @@ func (w *View) replayInto(edit *state.Edit, seq uint64) error {
 		if !ops[i].Kind.WritesKey() {
 			continue
 		}
-		if _, err := putVersion(edit, &ops[i], seq, ops[i].N, record.OpDigest(lines[i])); err != nil {
+		if err := putVersion(edit, &ops[i], seq, ops[i].N, record.OpDigest(lines[i])); err != nil {
 			return err
 		}
 	}
@@ -195,17 +195,17 @@ func (w *View) replayInto(edit *state.Edit, seq uint64) error {
 }
 
 // putVersion makes what an op wrote, as version n of its key, the newest.
-func putVersion(edit *state.Edit, op *record.Op, seq, n uint64, digest merkle.Hash) (state.Leaf, error) {
+func putVersion(edit *state.Edit, op *record.Op, seq, n uint64, digest merkle.Hash) error {
 	l := state.Leaf{Key: op.StoredKey(), Digest: digest, Seq: seq, N: n, Created: seq, Live: op.Kind == record.OpPut}
 	if n > 1 {
 		old, ok, err := edit.Get(l.Key)
 		if err != nil {
-			return l, err
+			return err
 		}
 		if !ok {
-			return l, fmt.Errorf("version %d of key %q has no first version", n, l.Key)
+			return fmt.Errorf("version %d of key %q has no first version", n, l.Key)
 		}
 		l.Created = old.Created
 	}
-	return l, edit.Put(l)
+	return edit.Put(l)
 }

@@ -101,6 +101,7 @@ func (v *Vault) persist(g *group) error {
 		return v.poisoned("signing a checkpoint", err)
 	}
 	v.view.Store(view)
+	v.leaveOldGround(view)
 	v.reply(g, view)
 	poke(v.dirty)
 	if view.state.Weight() >= v.opts.stateBytes {

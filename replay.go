@@ -19,7 +19,6 @@ type replayer struct {
 	place   func(seq uint64) (journal.Pos, error) // of a record, for errors; nil: in the vault's own log
 	touched *[][]byte                             // as applyOps wants it
 	edit    *state.Edit                           // nil below based
-	puts    int                                   // into edit, since the last pages
 	based   uint64                                // the records whose versions the state began with
 	base    state.Map
 }
@@ -62,7 +61,7 @@ func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 			}
 		}
 	}
-	v.tip.state, v.puts.older = r.state(), r.puts
+	v.tip.state = r.state()
 	if got := v.tip.state.Root(); got != want {
 		return fmt.Errorf("%w: the records up to %d give state root %v, the last commit says %v", ErrDamaged, size, got, want)
 	}
@@ -172,18 +171,18 @@ func (r *replayer) commit(seq uint64, c *record.Commit) error {
 	if err := v.sealRuns(seq + 1); err != nil {
 		return err
 	}
-	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes && r.puts < int(v.genesis.RunOps) {
+	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes && r.edit.Puts() < int(v.genesis.RunOps) {
 		return nil
 	}
 	m := r.edit.Map()
 	if got := m.Root(); got != c.State {
 		return fmt.Errorf("%w: record %d: the records before it give state root %v, it says %v", ErrDamaged, seq, got, c.State)
 	}
-	m, err := v.pages.Write(m, seq+1)
+	m, _, err := v.pages.Write(m, seq+1)
 	if err != nil {
 		return fmt.Errorf("state pages: %w", err)
 	}
-	r.edit, r.puts = m.Edit(), 0
+	r.edit = m.Edit()
 	return nil
 }
 
@@ -283,9 +282,6 @@ func (r *replayer) tx(line []byte, seq uint64, tx *record.Tx) error {
 		if says := (link{op.Prev, op.Skip, op.N}); op.Kind.WritesKey() && says != chain[i] {
 			return fmt.Errorf("%w: record %d op %d: prev, skip, n are %v, the log gives %v", ErrDamaged, seq, i, says, chain[i])
 		}
-	}
-	if r.edit != nil {
-		r.puts += len(ops)
 	}
 	return v.applyOps(r.edit, seq, ops, digestsOf(lines), chain, r.touched)
 }

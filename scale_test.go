@@ -29,7 +29,7 @@ import (
 //
 //	go test . -run TestScale -scale 10000000 -v
 
-var scaleFlag = flag.Int("scale", 0, "keys of TestScale; 0: 1,000,000, or 100,000 with -short, or 10,000,000 with GRAVEN_DEEP")
+var scaleFlag = flag.Int("scale", 0, "keys of TestScale; 0: as many as the time allows")
 
 const scaleEnv = "GRAVEN_SCALE_CHILD" // what a child process is to do
 
@@ -82,6 +82,34 @@ func TestScale(t *testing.T) {
 	}
 	if ms, _ := strconv.Atoi(after["open"]); ms >= 3000 {
 		t.Errorf("open after a kill: %d ms, wanted less than 3000", ms)
+	}
+}
+
+// TestScaleSingles loads entries, one a transaction, from 64 goroutines.
+func TestScaleSingles(t *testing.T) {
+	keys := 300_000
+	switch {
+	case *scaleFlag > 0:
+		keys = *scaleFlag
+	case testing.Short():
+		keys = 30_000
+	case os.Getenv("GRAVEN_DEEP") != "":
+		keys = 1_000_000
+	}
+	dir := filepath.Join(t.TempDir(), "store")
+	load := scaleLife(t, dir, "single", 0, keys)
+	disk := float64(diskUsed(t, dir)) / float64(keys) / scalePayload
+	t.Logf("%d keys: loaded %s/s; disk: %.2f times the payload", keys, load["rate"], disk)
+	if !testing.Short() && disk > 3.8 {
+		t.Errorf("the store takes %.2f times the payload, wanted at most 3.8", disk)
+	}
+	vault := filepath.Join(dir, "vaults", "main")
+	folders, err := os.ReadDir(vault)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range folders {
+		t.Logf("%-12s %6.1f bytes an entry", f.Name(), float64(diskUsed(t, filepath.Join(vault, f.Name())))/float64(keys))
 	}
 }
 
@@ -142,7 +170,7 @@ func scaleChild(t *testing.T, job []string) {
 	to, _ := strconv.Atoi(job[3])
 	ctx := context.Background()
 	open := local.Open
-	if job[0] == "load" {
+	if job[0] != "read" && from == 0 {
 		open = func(ctx context.Context, dir string, o graven.Options) (*graven.Store, error) {
 			return local.Create(ctx, dir, graven.CreateOptions{}, o)
 		}
@@ -157,11 +185,16 @@ func scaleChild(t *testing.T, job []string) {
 		t.Fatal(err)
 	}
 	fmt.Printf("open=%d\n", time.Since(began).Milliseconds())
-	if job[0] == "read" {
+	switch job[0] {
+	case "read":
 		scaleRead(t, v, from)
-	} else {
+	default:
+		each, writers := 1000, 4
+		if job[0] == "single" {
+			each, writers = 1, 64
+		}
 		began = time.Now()
-		scaleLoad(t, v, from, to)
+		scaleLoad(t, v, from, to, each, writers)
 		fmt.Printf("rate=%.0f\n", float64(to-from)/time.Since(began).Seconds())
 	}
 	if job[0] == "kill" {
@@ -174,10 +207,9 @@ func scaleChild(t *testing.T, job []string) {
 	fmt.Printf("memory=%s\n", peakMemory(os.Getpid()))
 }
 
-// scaleLoad commits entries, 1,000 in each transaction, from four goroutines. Each is
-// readable as soon as it is acknowledged.
-func scaleLoad(t *testing.T, v *graven.Vault, from, to int) {
-	const each, writers = 1000, 4
+// scaleLoad commits entries, so many in each transaction, from so many goroutines.
+// Each is readable as soon as it is acknowledged.
+func scaleLoad(t *testing.T, v *graven.Vault, from, to, each, writers int) {
 	parts := make(chan int)
 	var done sync.WaitGroup
 	for range writers {

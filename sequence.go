@@ -291,13 +291,9 @@ func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests 
 		if edit == nil {
 			continue
 		}
-		l, err := putVersion(edit, op, seq, chain[i].n, digests[i])
-		if err != nil {
+		if err := putVersion(edit, op, seq, chain[i].n, digests[i]); err != nil {
 			v.condemn(err)
 			return v.wayOut(fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err))
-		}
-		if touched != nil {
-			v.puts.add(l)
 		}
 	}
 	return nil

@@ -104,27 +104,35 @@ func (v *Vault) addPin(p pin) error {
 	return v.savePins(append(pins, p))
 }
 
-// retainPins drops what the policy made and does not keep any more. Callers hold
-// snapping.
+// retainPins drops what the policy made and does not keep any more: what is more than
+// SnapshotKeep, and the oldest of them as long as the pages that are there only for
+// their sake take much beside those of now. Callers hold snapping.
 func (v *Vault) retainPins() error {
-	pins, extra := v.pinned(), -v.opts.SnapshotKeep
-	for _, p := range pins {
+	var kept []pin
+	var policy []uint64 // sizes of the policy's
+	for _, p := range v.pinned() {
 		if !p.demand {
-			extra++
+			policy = append(policy, p.size)
 		}
 	}
-	var kept []pin
-	for _, p := range pins {
-		if extra <= 0 || p.demand {
+	for _, p := range v.pinned() {
+		if p.demand || len(policy) <= v.opts.SnapshotKeep && !v.muchFor(policy) {
 			kept = append(kept, p)
 			continue
 		}
-		extra--
+		policy = policy[1:]
 		if err := v.discardLists(p.number); err != nil {
 			return err
 		}
 	}
 	return v.savePins(kept)
+}
+
+// muchFor reports whether the pages that snapshots of these sizes alone need take more
+// than half as much as those of now, and not only a little.
+func (v *Vault) muchFor(sizes []uint64) bool {
+	extra, living := v.pages.Extra(sizes...)
+	return extra > max(v.opts.snapshotBytes, living/2)
 }
 
 // discardLists removes the lists of a snapshot's pinned files. They follow from the

@@ -17,6 +17,19 @@ type snapMark struct {
 	scanned uint64    // the records from size up to here hold no transaction
 }
 
+// tendSnapshots lets go of those that have come to hold too much, and makes one if it
+// is due.
+func (v *Vault) tendSnapshots(ctx context.Context) error {
+	if v.snapping.TryLock() {
+		err := v.retainPins()
+		v.snapping.Unlock()
+		if err != nil {
+			v.opts.Logger.Error("old snapshots still hold pages", "vault", v.name, "err", err)
+		}
+	}
+	return v.snapshotIfDue(ctx)
+}
+
 // snapshotIfDue makes a snapshot if the policy wants one: enough commits, or enough
 // time by the records themselves, since the last one, and a transaction among them.
 // So where a vault by itself makes snapshots follows from its log, and from when it

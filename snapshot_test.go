@@ -210,6 +210,71 @@ func TestSnapshotPolicy(t *testing.T) {
 	}
 }
 
+// TestSnapshotLetsGo overwrites all keys behind a snapshot of the policy and one that
+// was asked for: the first gives its pages back when they alone need much, the second
+// keeps them, and the list of the first goes with its pages.
+func TestSnapshotLetsGo(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	defer s.close()
+	v := s.vault
+	write := func() {
+		t.Helper()
+		for i := range 20 {
+			s.group(wide(fmt.Sprint("w", i, " "), 10))
+		}
+		if err := v.settle(); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.writeStateOf(v.View()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	s.snap()
+	write()
+	v.opts.SnapshotCommits = 1
+	if err := v.snapshotIfDue(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	v.opts.SnapshotCommits = -1
+	pages := func() (n int) {
+		for _, p := range v.pinned() {
+			if _, ok := v.pages.At(p.size); ok {
+				n++
+			}
+		}
+		return n
+	}
+	tend := func(want int) {
+		t.Helper()
+		for range 3 {
+			write()
+		}
+		if err := v.tendSnapshots(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.pages.Collect(); err != nil {
+			t.Fatal(err)
+		}
+		if len(v.pinned()) != want || pages() != want {
+			t.Errorf("%d pins, %d of them with pages, wanted %d", len(v.pinned()), pages(), want)
+		}
+	}
+	tend(2) // what they need is little
+	v.opts.snapshotBytes = 1
+	tend(1)
+	if p := v.pinned(); len(p) == 1 && !p[0].demand {
+		t.Error("the snapshot that was asked for lost its pages")
+	}
+	if lists := len(filesBelow(t, mem, "vaults/main/snapshots/snapshot-00000002")); lists != 1 {
+		t.Errorf("%d files of the snapshot that gave its pages back, wanted its manifest", lists)
+	}
+	for number := range uint64(2) {
+		verified(t, v, number+1, true)
+	}
+}
+
 // TestSnapshotDamage spoils each file of a snapshot and each file that it pins.
 func TestSnapshotDamage(t *testing.T) {
 	mem := fsx.NewMem()

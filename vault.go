@@ -73,7 +73,6 @@ type Vault struct {
 	tip        tip                       // committer
 	recent     *recent                   // committer
 	pending    map[artifactKey]struct{}  // committer: on their way into blocks
-	puts       puts                      // committer, keeper
 	settled    atomic.Pointer[View]      // the newest that settle has published; stored by settle
 	ground     atomic.Pointer[ground]    // from the keeper to the committer
 	paged      atomic.Pointer[state.Map] // the newest pages that became a ground; nil: the one of the open holds
@@ -235,6 +234,9 @@ func (v *Vault) closeClean() error {
 	}
 	if err := v.keepAtEnd(); err != nil {
 		v.opts.Logger.Error("index and state on disk are behind; the next open takes longer", "vault", v.name, "err", err)
+	}
+	if err := v.retainPins(); err != nil {
+		v.opts.Logger.Error("old snapshots still hold pages", "vault", v.name, "err", err)
 	}
 	if n, clean := readClean(v.dir); clean && n == v.View().Size() {
 		return nil

@@ -31,33 +31,33 @@
 // # Pages
 //
 // A Map may stand on pages in files instead of in memory: the trees are cut into
-// bands of heights, and a page holds what is connected of one band, 9 to 16
-// leaves or up to 32 pages below. [Map.Write] writes the pages that are not in a
+// bands of heights, and a page holds what is connected of one band, 5 to 8
+// leaves or up to 16 pages below. [Map.Write] writes the pages that are not in a
 // file yet, [Open] opens a Map on what was written, and reads nothing. What is
 // asked of such a Map reads the pages on its way, through a [Cache]. In memory a
 // page stays as compact as in its file, with a table of where its nodes stand.
-// An Edit unpacks those nodes alone that are on the way to a change: what is
-// beside the way stays packed, in pages that the Map then holds. That, and what
-// an Edit makes, stays in memory until the next Write. [Map.Weight] says how
-// much it is. Pages change nothing about roots, shapes and proofs.
+// An Edit unpacks those nodes alone that are on the way to a change: of what is
+// beside the way the Map knows where it lies. What an Edit makes stays in memory
+// until the next Write. [Map.Weight] says how much it is. Pages change nothing
+// about roots, shapes and proofs.
 //
 //	      inner (made by the Edit)
 //	     /                 \
-//	page of 1,200 bytes,    inner (made by the Edit)
-//	number 1 (packed)      /                  \
+//	page at offset 4711,    inner (made by the Edit)
+//	number 1               /                  \
 //	                   the same page,       pair (made by the Edit)
-//	                   number 9 (packed)
+//	                   number 9
 //
-//	root, err := m.Write(file, 0)             // file: a PageWriter
-//	m, err = state.Open(root, files, cache)   // files: a Source
+//	root, moves, err := m.Write(file, 0, NoFile)   // file: a PageWriter
+//	m2, err := state.Open(root, files, cache)      // files: a Source
+//	newer = moves.Rebase(newer, m2)                // newer: made from m meanwhile
 //
 // # Invariants
 //
 //   - A node that a Map can reach never changes. Any number of goroutines may
 //     read a Map while Edits of it are under way.
 //   - Only the parent of a node knows its hash, live count and height, so a node
-//     may be replaced by a stub that says where it lies, or by a page and a
-//     number in it.
+//     may be replaced by a stub that says on which page it lies, and a number.
 //   - Heights of siblings differ by at most 1; a node's live count is the sum
 //     of its children's.
 //   - A routing key is the shortest prefix of the first key on its right that
@@ -73,9 +73,9 @@
 // A million keys of 32 bytes take just under 200 bytes each, keys included. An
 // update or insert hashes the nodes on its way, of which a group shares the
 // upper ones. The path of a proof among them takes at most 925 bytes as
-// measured, and less than 1,150 as tested. On pages a key takes about 108 bytes, in the cache about
-// 140. An update of a random key of a million on pages takes about 2,600 bytes
-// of memory until the next Write, half of them for the page that it changes.
+// measured, and less than 1,150 as tested. On pages a key takes about 78 bytes,
+// in the cache about 130. An update of a random key of a million on pages takes
+// about 1,200 bytes of memory until the next Write.
 //
 // # Example
 //

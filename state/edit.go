@@ -8,21 +8,30 @@ import (
 // Edit is a group of updates on its way from one Map to the next. It is not
 // safe for concurrent use. An Edit that is dropped leaves no trace.
 type Edit struct {
-	roots  []spaceRoot // owned
-	size   uint64
-	keys   keyRoom
-	pages  *pages // as of the Map that it comes from
-	weight int64  // see Weight
+	roots []spaceRoot // owned
+	size  uint64
+	keys  keyRoom
+	pages *pages // as of the Map that it comes from
+	load         // what it has beside its pages
+}
+
+// load is what a Map has that is on no page yet.
+type load struct {
+	weight int64 // see Map.Weight
+	puts   int   // see Map.Puts
 }
 
 // Edit begins a group of updates. The Map stays as it is. Several Edits of one
 // Map do not see each other.
 func (m Map) Edit() *Edit {
-	return &Edit{roots: slices.Clone(m.roots()), size: m.Len(), pages: m.pages(), weight: m.Weight()}
+	return &Edit{roots: slices.Clone(m.roots()), size: m.Len(), pages: m.pages(), load: m.load()}
 }
 
 // Weight is that of the Map which the Edit would give now.
 func (e *Edit) Weight() int64 { return e.weight }
+
+// Puts is that of the Map which the Edit would give now.
+func (e *Edit) Puts() int { return e.puts }
 
 // Put makes l the newest version of its key: an update replaces the key's
 // leaf, an insert splits the leaf at which the search ends and rebalances
@@ -35,9 +44,13 @@ func (e *Edit) Put(l Leaf) error {
 	}
 	i, found := slices.BinarySearchFunc(e.roots, l.Key[0], func(r spaceRoot, s byte) int { return int(r.space) - int(s) })
 	if found {
-		return e.put(&e.roots[i].tree, &l)
+		if err := e.put(&e.roots[i].tree, &l); err != nil {
+			return err
+		}
+	} else {
+		e.roots = slices.Insert(e.roots, i, spaceRoot{l.Key[0], overLeaf(e.fresh(&l))})
 	}
-	e.roots = slices.Insert(e.roots, i, spaceRoot{l.Key[0], overLeaf(e.fresh(&l))})
+	e.puts++
 	return nil
 }
 
@@ -57,7 +70,7 @@ func (e *Edit) Map() Map {
 		clean(&e.roots[i].tree)
 	}
 	lines := spaceLines(e.roots, -1)
-	return Map{&version{slices.Clone(e.roots), e.size, StateRoot(lines), e.pages, e.weight}}
+	return Map{&version{slices.Clone(e.roots), e.size, StateRoot(lines), e.pages, e.load}}
 }
 
 // clean hashes what is dirty from c down, children first.
@@ -102,10 +115,7 @@ func overPair(a, b leaf) child {
 func over(n *inner) child {
 	l, r := n.left.height(), n.right.height()
 	if l == 0 && r == 0 {
-		r := room{keys: new(keyRoom)} // one that was beside the way may be packed
-		a := *n.left.opened(&r).(*leaf)
-		b := *n.right.opened(&r).(*leaf)
-		return overPair(a, b)
+		return overPair(*n.left.node.(*leaf), *n.right.node.(*leaf)) // no leaf beside a way is left on its page
 	}
 	return dirty(n, n.left.live()+n.right.live(), 1+max(l, r))
 }
@@ -148,19 +158,17 @@ func (e *Edit) put(c *child, l *Leaf) error {
 		*c = e.putPair(t, l)
 	case *leaf:
 		*c = e.putLeaf(t, l)
-	case *page:
-		return e.putPacked(c, t, l)
 	case *stub:
-		return e.putBelow(c, l)
+		return e.putPacked(c, t, l)
 	}
 	return nil
 }
 
-// putPacked is put for a packed node: it unpacks that one, and not its children.
-func (e *Edit) putPacked(c *child, p *page, l *Leaf) error {
-	i := c.number()
-	if _, below := p.place(i); below {
-		return e.putBelow(c, l)
+// putPacked is put for a node on a page: it unpacks that one, and not its children.
+func (e *Edit) putPacked(c *child, on *stub, l *Leaf) error {
+	p, i, err := e.pages.load(c)
+	if err != nil {
+		return err
 	}
 	switch c.height() {
 	case 0:
@@ -174,22 +182,29 @@ func (e *Edit) putPacked(c *child, p *page, l *Leaf) error {
 	default:
 		t := p.inner(i, &e.keys)
 		e.weight += innerBytes + int64(len(t.route.long))
+		e.apart(&t.left, p, on)
+		e.apart(&t.right, p, on)
 		*c = dirty(&t, c.live(), c.height())
 		return e.put(c, l)
 	}
 	return nil
 }
 
-// putBelow is put for a node on a page that is not in memory. From here on the
-// map holds the page, for the sake of those of its nodes that stay packed.
-func (e *Edit) putBelow(c *child, l *Leaf) error {
-	p, err := e.pages.load(c)
-	if err != nil {
-		return err
+// apart lets a child not hold the page p on which it stands: what is beside the way
+// of a put is not kept in memory, but read again when somebody asks. A leaf is, so
+// that it can become part of a pair.
+func (e *Edit) apart(c *child, p *page, on *stub) {
+	i := c.number()
+	if at, below := p.place(i); below {
+		e.weight += stubBytes
+		*c = c.over(&stub{at}, 0)
+	} else if c.height() == 0 {
+		l := p.leaf(i, &e.keys)
+		e.weight += leafBytes + int64(len(l.key))
+		*c = c.over(&l, 0)
+	} else {
+		c.node = on
 	}
-	e.weight += p.size
-	*c = c.on(p)
-	return e.putPacked(c, p, l)
 }
 
 // putLeaf returns a leaf with l in its place, or the pair of both.

@@ -15,11 +15,11 @@ type Map struct {
 
 // version is what a Map pins. It never changes.
 type version struct {
-	roots  []spaceRoot // spaces that have keys, in order
-	size   uint64      // leaves, deleted ones too
-	root   merkle.Hash // the state root
-	pages  *pages      // that its nodes may lie on; nil: there are none
-	weight int64       // see Weight
+	roots []spaceRoot // spaces that have keys, in order
+	size  uint64      // leaves, deleted ones too
+	root  merkle.Hash // the state root
+	pages *pages      // that its nodes may lie on; nil: there are none
+	load              // what it has beside them
 }
 
 // spaceRoot is the tree of one space.
@@ -35,6 +35,22 @@ func (m Map) pages() *pages {
 	}
 	return m.v.pages
 }
+
+// load returns what the map has that is on no page yet.
+func (m Map) load() load {
+	if m.v == nil {
+		return load{}
+	}
+	return m.v.load
+}
+
+// Weight estimates, rather too high, the bytes of memory that the map holds and
+// a map opened on pages would not: nodes made since then.
+func (m Map) Weight() int64 { return m.load().weight }
+
+// Puts is how many puts made the map out of one that was opened on pages, or out of
+// the empty one.
+func (m Map) Puts() int { return m.load().puts }
 
 func (m Map) roots() []spaceRoot {
 	if m.v == nil {

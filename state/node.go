@@ -12,9 +12,9 @@ import (
 // h = 92 that is more than 2^64, and counts have 64 bits.
 const MaxHeight = 91
 
-// node is a *leaf, a *pair or an *inner, or stands for one of these: a *page for
-// one of its nodes, a *stub for one that lies on a page. Two leaves with one
-// parent are always a pair.
+// node is a *leaf, a *pair or an *inner, or stands for one of these: a *stub for
+// one that lies on a page, or, while a reader looks at it, the *page itself. Two
+// leaves with one parent are always a pair.
 type node interface{ isNode() }
 
 func (*leaf) isNode()  {}
@@ -49,20 +49,21 @@ func (c *child) number() uint8 { return uint8(c.meta>>numberShift) & numberMask 
 func (c *child) dirty() bool   { return c.meta&dirtyBit != 0 }
 func (c *child) side() side    { return side{c.hash, c.live(), c.height()} }
 
-// place returns where the node of c lies if that is not in memory.
-func (c *child) place() (at Place, away bool) {
+// place returns where the page of c's node lies if that is not in memory, and the
+// node's number on it.
+func (c *child) place() (at Place, number uint8, away bool) {
 	switch t := c.node.(type) {
 	case *stub:
-		return t.Place, true
+		return t.Place, c.number(), true
 	case *page:
-		return t.place(c.number())
+		at, away = t.place(c.number())
 	}
-	return Place{}, false
+	return at, 0, away
 }
 
-// on returns c with the root of its page as its node.
-func (c *child) on(p *page) child {
-	return child{node: p, hash: c.hash, meta: c.live()<<liveShift | uint64(c.height())}
+// over returns c, which is not dirty, with another node in place of its own.
+func (c *child) over(n node, number uint8) child {
+	return child{node: n, hash: c.hash, meta: c.meta&^(numberMask<<numberShift) | uint64(number)<<numberShift}
 }
 
 // opened returns the node of c, which is in memory: a *leaf, a *pair or an
@@ -236,18 +237,18 @@ func (p *pages) get(c *child, key []byte) (Leaf, bool, error) {
 				return l, ok, nil
 			}
 			below = t.child(i)
-			page, err := p.load(&below)
+			page, i, err := p.load(&below)
 			if err != nil {
 				return Leaf{}, false, err
 			}
-			below = below.on(page)
+			below = below.over(page, i)
 			c = &below
 		case *stub:
-			page, err := p.load(c)
+			page, i, err := p.load(c)
 			if err != nil {
 				return Leaf{}, false, err
 			}
-			below = c.on(page)
+			below = c.over(page, i)
 			c = &below
 		}
 	}

@@ -11,16 +11,15 @@ import (
 // never changes. Its nodes are numbered in preorder: 0 is the root, the left
 // child of node i is node i+1.
 //
-// A page is also a node: a child with a page as its node, and a number beside
-// it, stands for the node of that number ("packed"), in the page or below it.
-// So what an Edit or a proof does not go through stays as compact as in the
-// file, and no memory is taken for a sibling.
+// A page is also a node, of those that readers see: a child with a page as its
+// node, and a number beside it, stands for the node of that number ("packed"), in
+// the page or below it. So a proof takes no memory for a sibling.
 type page struct {
 	data   []byte
 	spots  []spot // one a node
+	sums   []sum  // one a node that is in the page
 	prefix span   // what all words begin with
 	floor  uint8  // of the page's band: nodes of less height lie below the page
-	live   uint64 // of the root
 	size   int64  // estimate of the memory that all of it takes, in bytes
 }
 
@@ -28,10 +27,17 @@ func (*page) isNode() {}
 
 // spot is where a node stands.
 type spot struct {
-	at     uint16 // of the child: its hash, live count and part; of the root: its part
+	at     uint16 // of the node's first part
 	word   span   // without prefix: key of the leaf or of the pair's first leaf; or routing key
 	right  uint8  // number of the right child of an inner node
 	height uint8
+	sum    uint8 // of a node in the page: which of sums
+}
+
+// sum is what follows from the parts of a node.
+type sum struct {
+	hash merkle.Hash
+	live uint64
 }
 
 // span is a piece of a page.
@@ -42,31 +48,28 @@ func (s span) of(data []byte) []byte { return data[s.at:][:s.n] }
 // What a page takes in memory besides its bytes, and each node of it.
 const (
 	pageBytes = 160
-	spotBytes = 8
+	spotBytes = 10
+	sumBytes  = 40
 )
 
 // child returns a child that stands for node i, which is not the root.
 func (p *page) child(i uint8) child {
+	s := p.sum(i)
+	return child{node: p, hash: s.hash, meta: s.live<<liveShift | uint64(i)<<numberShift | uint64(p.spots[i].height)}
+}
+
+// sum returns what node i, in the page or below it, stands for.
+func (p *page) sum(i uint8) sum {
 	s := &p.spots[i]
-	at := p.data[s.at:]
-	live, _ := binary.Uvarint(at[merkle.HashSize:])
-	return child{node: p, hash: merkle.Hash(at[:merkle.HashSize]), meta: live<<liveShift | uint64(i)<<numberShift | uint64(s.height)}
+	if s.height >= p.floor {
+		return p.sums[s.sum]
+	}
+	part := p.data[s.at:]
+	live, _ := binary.Uvarint(part[merkle.HashSize:])
+	return sum{merkle.Hash(part[:merkle.HashSize]), live}
 }
 
-// part returns where the part of node i begins; below the page, its place.
-func (p *page) part(i uint8) int {
-	at := int(p.spots[i].at)
-	if i == 0 {
-		return at
-	}
-	at += merkle.HashSize
-	for p.data[at] >= 0x80 { // the live count
-		at++
-	}
-	return at + 1
-}
-
-// end returns where the part of node i ends, if it is a leaf or a pair.
+// end returns where the parts of node i end, if it is a leaf or a pair.
 func (p *page) end(i uint8) int {
 	if int(i)+1 < len(p.spots) {
 		return int(p.spots[i+1].at)
@@ -79,12 +82,13 @@ func (p *page) place(i uint8) (at Place, below bool) {
 	if p.spots[i].height >= p.floor {
 		return Place{}, false
 	}
-	rest := p.data[p.part(i):]
+	rest := p.data[int(p.spots[i].at)+merkle.HashSize:]
 	next := func() uint64 {
 		v, n := binary.Uvarint(rest)
 		rest = rest[n:]
 		return v
 	}
+	next() // the live count
 	at.File, at.Off, at.Len = uint32(next()), next(), uint32(next())
 	at.Oldest, at.Bytes = at.File-uint32(next()), next()
 	return at, true
@@ -128,7 +132,7 @@ func (p *page) get(i uint8, key []byte) (Leaf, bool) {
 		return Leaf{}, false
 	}
 	s := &p.spots[i]
-	w, at := s.word, p.part(i)
+	w, at := s.word, int(s.at)
 	var l leaf
 	next := p.version(&l, at)
 	if s.height == 1 && !bytes.Equal(w.of(p.data), rest) {
@@ -167,15 +171,16 @@ func (p *page) node(i uint8, r *room) node {
 }
 
 func (p *page) leaf(i uint8, keys *keyRoom) leaf {
-	l := leaf{key: p.hold(p.spots[i].word, keys)}
-	p.version(&l, p.part(i))
+	s := &p.spots[i]
+	l := leaf{key: p.hold(s.word, keys)}
+	p.version(&l, int(s.at))
 	return l
 }
 
 func (p *page) pair(i uint8, keys *keyRoom) pair {
-	w := p.spots[i].word
-	n := pair{leaf{key: p.hold(w, keys)}, leaf{key: p.hold(p.wordBehind(w), keys)}}
-	p.version(&n.b, p.version(&n.a, p.part(i)))
+	s := &p.spots[i]
+	n := pair{leaf{key: p.hold(s.word, keys)}, leaf{key: p.hold(p.wordBehind(s.word), keys)}}
+	p.version(&n.b, p.version(&n.a, int(s.at)))
 	return n
 }
 

@@ -3,13 +3,13 @@ package state
 import "encoding/binary"
 
 // A page holds what is connected of one tree within one band of heights: 0 to
-// 4, 5 to 9, and so on. So where pages begin and end follows from the heights
+// 3, 4 to 7, and so on. So where pages begin and end follows from the heights
 // alone, and a rotation needs no care.
 //
-//	height 9 ─┐           ┌─ inner ─┐              one page: inner nodes, and at its
+//	height 7 ─┐           ┌─ inner ─┐              one page: inner nodes, and at its
 //	     ...  │     inner            inner         lower border places
-//	height 5 ─┘    /     \          /     \
-//	height 4 ─┐  ┌─────┐ ┌─────┐ ┌─────┐ ┌─────┐   a page each: inner nodes, pairs
+//	height 4 ─┘    /     \          /     \
+//	height 3 ─┐  ┌─────┐ ┌─────┐ ┌─────┐ ┌─────┐   a page each: inner nodes, pairs
 //	     ...  │  │     │ │     │ │     │ │     │   and leaves
 //	height 0 ─┘  └─────┘ └─────┘ └─────┘ └─────┘
 //
@@ -17,15 +17,12 @@ import "encoding/binary"
 // height, is the root of a page. The bytes of a page; varints are LEB128 in
 // shortest form:
 //
-//	page  = 01 │ height of its root (1) │ lean… │ p (varint) │ p bytes │ word… │ part
+//	page  = 02 │ height of its root (1) │ lean… │ p (varint) │ p bytes │ word… │ part…
 //	lean  = 00 both children are one lower  01 the left one is two lower  02 the right one is
 //	word  = s (varint) │ s bytes
-//	part  = of a leaf:   digest (32) │ seq (varint) │ 2n + live (varint) │ seq - created (varint, if n > 1)
-//	        of a pair:   both leaves
-//	        of an inner node: child child
-//	child = hash (32) │ live (varint) │ part                   in the page
-//	        hash (32) │ live (varint) │ place                  below the page
-//	place = file (varint) │ offset (varint) │ length (varint) │ file - oldest (varint) │ bytes (varint)
+//	part  = of a leaf:        digest (32) │ seq (varint) │ 2n + live (varint) │ seq - created (varint, if n > 1)
+//	        of a child below: hash (32) │ live (varint) │ file (varint) │ offset (varint) │ length (varint) │
+//	                          file - oldest (varint) │ bytes (varint)
 //
 // A lean stands for each inner node of height 2 or more in the page, parents
 // before their children, left before right. With the height of the root they
@@ -34,12 +31,12 @@ import "encoding/binary"
 // bytes that all of them begin with; p is the greatest. The routing key between
 // two leaves of a page follows from their keys.
 //
-// Hashes and live counts of nodes stand in the page, so that who looks for one
-// node reads no others: those of the page's root are known to the page above it,
-// as is its height.
+// The parts are those at the lower end of the page, in order. All hashes and live
+// counts of its nodes follow from them. Those of its root are known to the page
+// above it, as is its height: so a page that was read is the one that was written.
 const (
-	pageVersion = 1
-	bandHeights = 5
+	pageVersion = 2
+	bandHeights = 4
 )
 
 const (
@@ -54,6 +51,8 @@ func floorOf(height uint8) uint8 { return height / bandHeights * bandHeights }
 // pageText is a page on its way to its bytes.
 type pageText struct {
 	floor  uint8  // of the page's band
+	at     *stub  // where it will lie
+	nodes  uint8  // that it has so far, places among them: the number of the next
 	head   []byte // version, height and leans
 	words  []byte // all of them, one behind the other
 	ends   []int  // where each of them ends
@@ -65,7 +64,7 @@ type pageText struct {
 // begin makes t the empty page of a root of that height.
 func (t *pageText) begin(height uint8) {
 	*t = pageText{
-		floor: floorOf(height), head: append(t.head[:0], pageVersion, height),
+		floor: floorOf(height), at: new(stub), head: append(t.head[:0], pageVersion, height),
 		words: t.words[:0], ends: t.ends[:0], parts: t.parts[:0], oldest: NoFile,
 	}
 }
@@ -107,17 +106,13 @@ func (t *pageText) packed(p *page, i uint8) {
 		t.words = p.appendWord(t.words, p.wordBehind(s.word))
 		t.endWord()
 	}
-	t.parts = append(t.parts, p.data[p.part(i):p.end(i)]...)
+	t.parts = append(t.parts, p.data[s.at:p.end(i)]...)
 }
 
-// child adds what stands before a child's part or place.
-func (t *pageText) child(c *child) {
+// below adds a child below the page, and where it lies.
+func (t *pageText) below(c *child, p Place) {
 	t.parts = append(t.parts, c.hash[:]...)
 	t.parts = binary.AppendUvarint(t.parts, c.live())
-}
-
-// place adds where a child below the page lies.
-func (t *pageText) place(p Place) {
 	t.parts = binary.AppendUvarint(t.parts, uint64(p.File))
 	t.parts = binary.AppendUvarint(t.parts, p.Off)
 	t.parts = binary.AppendUvarint(t.parts, uint64(p.Len))

@@ -13,9 +13,9 @@ const (
 	pageNodes  = pageInners + 1<<bandHeights
 )
 
-// parsePage reads a page, all of data and nothing behind it, and computes no
-// hash. The page keeps data, which must not change any more. The error wraps
-// [ErrSyntax] or [ErrLeaf].
+// parsePage reads a page, all of data and nothing behind it, and computes the
+// hashes of its nodes. The page keeps data, which must not change any more. The
+// error wraps [ErrSyntax] or [ErrLeaf].
 func parsePage(data []byte) (*page, error) {
 	r := pageReader{pathReader: pathReader{what: "page", rest: data, size: len(data)}, data: data}
 	if len(data) > MaxPage {
@@ -38,27 +38,32 @@ func parsePage(data []byte) (*page, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
+	r.prefix = prefix.of(data)
 	r.spots = make([]spot, 0, n.leaves+n.pairs+n.inners+n.places)
-	live := r.node(height, r.offset())
+	r.sums = make([]sum, 0, n.leaves+n.pairs+n.inners)
+	r.node(height)
 	if len(r.rest) > 0 {
 		r.fail("%d bytes are left behind the page", len(r.rest))
 	}
 	if r.err != nil {
 		return nil, r.err
 	}
-	size := pageBytes + int64(len(data)+spotBytes*len(r.spots))
-	return &page{data: data, spots: r.spots, prefix: prefix, floor: r.floor, live: live, size: size}, nil
+	size := pageBytes + int64(len(data)+spotBytes*len(r.spots)+sumBytes*len(r.sums))
+	return &page{data: data, spots: r.spots, sums: r.sums, prefix: prefix, floor: r.floor, size: size}, nil
 }
 
 // pageReader finds the nodes of a page.
 type pageReader struct {
 	pathReader
-	data  []byte // the page
-	floor uint8
-	leans []byte
-	words [pageInners]span
-	next  int // word
-	spots []spot
+	data   []byte // the page
+	floor  uint8
+	leans  []byte
+	prefix []byte
+	words  [pageInners]span
+	next   int // word
+	spots  []spot
+	sums   []sum
+	key    [hashBuffer]byte
 }
 
 // counts says how many nodes of each kind a page has.
@@ -154,72 +159,85 @@ func (r *pageReader) readWords(n int) span {
 }
 
 // node reads the node of that height, with all below it in the page, and returns
-// its live count. The child that it is of stands at offset at, or, if it is the
-// page's root, its part.
-func (r *pageReader) node(height uint8, at uint16) (live uint64) {
+// what its parent's hash says of it.
+func (r *pageReader) node(height uint8) side {
 	i := len(r.spots)
-	r.spots = append(r.spots, spot{at: at, height: height})
+	r.spots = append(r.spots, spot{at: r.offset(), height: height, sum: uint8(len(r.sums))})
+	r.sums = append(r.sums, sum{})
+	var left, right side
 	switch height {
 	case 0:
-		r.spots[i].word = r.words[r.next]
-		r.next++
-		return r.version()
+		left, r.spots[i].word = r.leaf()
+		r.sums[r.spots[i].sum] = sum{left.hash, left.live}
+		return left
 	case 1:
-		r.spots[i].word = r.words[r.next]
-		r.next += 2
-		return r.version() + r.version()
+		left, r.spots[i].word = r.leaf()
+		route := r.route()
+		right, _ = r.leaf()
+		return r.over(&left, &right, route, &r.spots[i])
 	}
-	left, right := children(height, *first(&r.leans))
-	live = r.child(left)
+	one, other := children(height, *first(&r.leans))
+	left = r.child(one)
 	r.spots[i].word = r.route()
-	r.spots[i].right = uint8(len(r.spots))
-	live += r.child(right)
-	if live > maxLive {
-		r.fail("%d live keys below a node, wanted at most %d", live, uint64(maxLive))
+	if r.floor > 0 {
+		r.next++
 	}
-	return live
+	r.spots[i].right = uint8(len(r.spots))
+	right = r.child(other)
+	return r.over(&left, &right, r.spots[i].word, &r.spots[i])
+}
+
+// over computes what follows for the node over two others, which stands at s.
+func (r *pageReader) over(left, right *side, route span, s *spot) side {
+	n := side{live: left.live + right.live, height: s.height}
+	if n.live > maxLive {
+		r.fail("%d live keys below a node, wanted at most %d", n.live, uint64(maxLive))
+	}
+	if r.err == nil {
+		n.hash = hashInner(left, right, r.whole(route))
+	}
+	r.sums[s.sum] = sum{n.hash, n.live}
+	return n
+}
+
+// whole returns a word with what all begin with, until it is called again.
+func (r *pageReader) whole(w span) []byte {
+	return append(append(r.key[:0], r.prefix...), w.of(r.data)...)
 }
 
 // route returns where the routing key stands of the gap that the reader has come to.
 func (r *pageReader) route() span {
 	w := r.words[r.next]
-	if r.floor > 0 {
-		r.next++
-		return w
+	if r.floor == 0 {
+		before := r.words[r.next-1]
+		w.n = 1 + uint16(common(before.of(r.data), w.of(r.data)))
 	}
-	before := r.words[r.next-1]
-	w.n = 1 + uint16(common(before.of(r.data), w.of(r.data)))
 	return w
 }
 
-// child reads a child of that height and returns its live count.
-func (r *pageReader) child(height uint8) uint64 {
-	at := r.offset()
-	r.take("a hash", merkle.HashSize)
-	live := r.varint("live count", min(maxLive, uint64(1)<<min(height, 63)))
-	if height < r.floor {
-		r.spots = append(r.spots, spot{at: at, height: height})
-		r.place()
-		return live
+// child reads a child of that height.
+func (r *pageReader) child(height uint8) side {
+	if height >= r.floor {
+		return r.node(height)
 	}
-	if got := r.node(height, at); got != live {
-		r.fail("live count %d, wanted %d", live, got)
-	}
-	return live
-}
-
-// place reads where a child below the page lies.
-func (r *pageReader) place() {
+	r.spots = append(r.spots, spot{at: r.offset(), height: height})
+	s := side{height: height}
+	copy(s.hash[:], r.take("a hash", merkle.HashSize))
+	s.live = r.varint("live count", min(maxLive, uint64(1)<<min(height, 63)))
 	file := r.varint("file", NoFile-1)
 	r.varint("offset", 1<<63-1)
 	r.varint("length", MaxPage)
 	r.varint("age of the oldest page", file)
 	r.varint("bytes of pages", 1<<63-1)
+	return s
 }
 
-// version reads a leaf without its key and returns its live count.
-func (r *pageReader) version() uint64 {
-	r.take("a digest", merkle.HashSize)
+// leaf reads a leaf, whose key is the next word.
+func (r *pageReader) leaf() (side, span) {
+	w := r.words[r.next]
+	r.next++
+	var digest merkle.Hash
+	copy(digest[:], r.take("a digest", merkle.HashSize))
 	seq := r.varint("seq", MaxInt)
 	n := r.varint("version number", MaxInt<<1|1)
 	created := seq
@@ -229,5 +247,8 @@ func (r *pageReader) version() uint64 {
 	if err := checkVersion(seq, n>>1, created); err != nil && r.err == nil {
 		r.err = err
 	}
-	return n & 1
+	if r.err != nil {
+		return side{}, w
+	}
+	return side{hashLeaf(r.whole(w), &digest, seq, n>>1, created, n&1 == 1), n & 1, 0}, w
 }

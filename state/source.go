@@ -40,11 +40,15 @@ type Place struct {
 	Bytes  uint64 // of all pages of the subtree
 }
 
-// stub is the root of a space that lies on a page. What its hash, live count and
-// height are is known to the space, as of every node to its parent.
+// stub is a page that is not held: a child with a stub as its node, and a number
+// beside it, stands for the node of that number on the page, 0 for its root. What
+// its hash, live count and height are is known to its parent, as of every node.
 // Invariant: of every Place, Ref.File is the greatest number of a file in the subtree, since a
 // page is written after those below it.
 type stub struct{ Place }
+
+// stubBytes is what one takes in memory.
+const stubBytes = 32
 
 func (*stub) isNode() {}
 
@@ -54,36 +58,37 @@ type pages struct {
 	cache *Cache
 }
 
-// load returns the page on which the node of c lies, by way of the cache.
-func (p *pages) load(c *child) (*page, error) { return p.fetch(c, p.cache.put) }
+// load returns the page on which the node of c lies, by way of the cache, and the
+// node's number there.
+func (p *pages) load(c *child) (*page, uint8, error) { return p.fetch(c, p.cache.put) }
 
 // peek is load without a trace in the cache, for who passes by once.
-func (p *pages) peek(c *child) (*page, error) { return p.fetch(c, func(Ref, *page) {}) }
+func (p *pages) peek(c *child) (*page, uint8, error) { return p.fetch(c, func(Ref, *page) {}) }
 
-func (p *pages) fetch(c *child, keep func(Ref, *page)) (*page, error) {
-	at, _ := c.place()
+func (p *pages) fetch(c *child, keep func(Ref, *page)) (*page, uint8, error) {
+	at, i, _ := c.place()
 	got := p.cache.get(at.Ref)
 	if got == nil {
 		var err error
 		if got, err = p.read(at.Ref); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		keep(at.Ref, got)
 	}
-	return got, got.fits(c, at.Ref)
+	return got, i, got.fits(c, i, at.Ref)
 }
 
 // open returns the node of c, wherever it lies: a *leaf, a *pair or an *inner. One
 // that is not in memory as such is unpacked into r, in which c may stand.
 func (p *pages) open(c *child, r *room) (node, error) {
-	if _, away := c.place(); !away {
+	if _, _, away := c.place(); !away {
 		return c.opened(r), nil
 	}
-	page, err := p.load(c)
+	page, i, err := p.load(c)
 	if err != nil {
 		return nil, err
 	}
-	return page.node(0, r), nil
+	return page.node(i, r), nil
 }
 
 // read reads and parses a page.
@@ -99,13 +104,15 @@ func (p *pages) read(ref Ref) (*page, error) {
 	return got, nil
 }
 
-// fits refuses a page whose root node is not the one that its parent knows. Its
-// hash is not computed: the Source has verified a checksum, and
-// [Map.VerifyPages] computes all.
-func (p *page) fits(c *child, at Ref) error {
-	if height := p.spots[0].height; height != c.height() || p.live != c.live() {
-		return fmt.Errorf("%w: %v: height %d and %d live keys, wanted %d and %d",
-			ErrPage, at, height, p.live, c.height(), c.live())
+// fits refuses a page whose node i is not the one that its parent knows.
+func (p *page) fits(c *child, i uint8, at Ref) error {
+	if int(i) >= len(p.spots) {
+		return fmt.Errorf("%w: %v: %d nodes, wanted number %d", ErrPage, at, len(p.spots), i)
+	}
+	height, sum := p.spots[i].height, p.sum(i)
+	if height != c.height() || sum.live != c.live() || sum.hash != c.hash {
+		return fmt.Errorf("%w: %v: height %d, %d live keys and hash %v at number %d, wanted %d, %d and %v",
+			ErrPage, at, height, sum.live, sum.hash, i, c.height(), c.live(), c.hash)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ type pageVerifier struct {
 // lies below in pages, itself included; Oldest is the greatest number if there
 // is none.
 func (v *pageVerifier) child(c *child, in Ref) Place {
-	at, away := c.place()
+	at, i, away := c.place()
 	if !away {
 		return v.node(c, in)
 	}
@@ -39,14 +39,17 @@ func (v *pageVerifier) child(c *child, in Ref) Place {
 	}
 	p, err := v.pages.read(at.Ref)
 	if err == nil {
-		err = p.fits(c, at.Ref)
+		err = p.fits(c, i, at.Ref)
 	}
 	if err != nil {
 		v.report(at.Ref, err)
 		return at
 	}
-	root := c.on(p)
+	root := c.over(p, i)
 	got := v.node(&root, at.Ref)
+	if i > 0 {
+		return got // of the rest of the page the map has something newer
+	}
 	got = Place{at.Ref, min(got.Oldest, at.File), got.Bytes + uint64(at.Len)}
 	if got != at && v.ctx.Err() == nil {
 		v.report(at.Ref, fmt.Errorf("%w: %v: %d bytes from file %d on lie below it, wanted %d from file %d on",

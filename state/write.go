@@ -81,38 +81,28 @@ func (m Map) Source() Source {
 	return nil
 }
 
-// Weight estimates, rather too high, the bytes of memory that the map holds and
-// a map opened on pages would not: nodes made, and pages of which a part is in
-// use beside them.
-func (m Map) Weight() int64 {
-	if m.v == nil {
-		return 0
-	}
-	return m.v.weight
-}
-
 // NoFile is greater than the number of any file.
 const NoFile = 1<<32 - 1
 
 // Write writes all pages of the map that do not lie in a file, and those that lie in
 // a file with a number less than below, or not less than from (0 and [NoFile]:
-// none). Of the others it reads only those above them. What it returns is for
-// [Open].
+// none). Of the others it reads only those above them. The Root is for [Open], the
+// Moves are for maps that were made from this one meanwhile.
 //
 // It may run beside readers and Edits of the map. After an error, that of w or
 // of the Source, what was written is worth nothing.
-func (m Map) Write(w PageWriter, below, from uint32) (Root, error) {
+func (m Map) Write(w PageWriter, below, from uint32) (Root, *Moves, error) {
 	root := Root{Keys: m.Len(), Root: m.Root()}
-	mw := mapWriter{pages: m.pages(), to: w, below: below, from: from}
+	mw := mapWriter{pages: m.pages(), to: w, below: below, from: from, moves: newMoves(m)}
 	lines := m.Spaces()
 	for i := range lines {
 		place, err := mw.page(&m.v.roots[i].tree)
 		if err != nil {
-			return Root{}, err
+			return Root{}, nil, err
 		}
 		root.Spaces = append(root.Spaces, SpacePlace{lines[i], place})
 	}
-	return root, nil
+	return root, mw.moves, nil
 }
 
 // mapWriter is one run of Write.
@@ -120,6 +110,7 @@ type mapWriter struct {
 	pages       *pages // nil: the map has none
 	to          PageWriter
 	below, from uint32
+	moves       *Moves
 	spare       []*pageText // to be used again
 }
 
@@ -128,7 +119,7 @@ type mapWriter struct {
 // other, at least its root page is written: it lies in the newest file of the
 // subtree, and says where what is below it lies.
 func (w *mapWriter) page(c *child) (Place, error) {
-	if at, away := c.place(); away && at.Oldest >= w.below && at.File < w.from {
+	if at, i, away := c.place(); away && i == 0 && at.Oldest >= w.below && at.File < w.from {
 		return at, nil
 	}
 	t := new(pageText)
@@ -145,7 +136,8 @@ func (w *mapWriter) page(c *child) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	return Place{ref, min(ref.File, t.oldest), t.bytes + uint64(ref.Len)}, nil
+	t.at.Place = Place{ref, min(ref.File, t.oldest), t.bytes + uint64(ref.Len)}
+	return t.at.Place, nil
 }
 
 // part adds the node of c to the page t. A page may have come to lie in the
@@ -154,12 +146,18 @@ func (w *mapWriter) page(c *child) (Place, error) {
 func (w *mapWriter) part(t *pageText, c *child) error {
 	switch n := c.node.(type) {
 	case *leaf:
+		w.moves.node(n, t)
 		t.leaf(n)
+		t.nodes++
 	case *pair:
+		w.moves.node(n, t)
 		t.leaf(&n.a)
 		t.leaf(&n.b)
+		t.nodes++
 	case *inner:
+		w.moves.node(n, t)
 		t.lean(n.left.height(), n.right.height())
+		t.nodes++
 		if err := w.child(t, &n.left); err != nil {
 			return err
 		}
@@ -169,53 +167,56 @@ func (w *mapWriter) part(t *pageText, c *child) error {
 		}
 		return w.child(t, &n.right)
 	default:
-		p, i, err := w.packed(c)
+		p, i, err := w.pages.peek(c)
 		if err != nil {
 			return err
 		}
-		return w.copy(t, p, i)
+		at, _, _ := c.place()
+		first := t.nodes
+		err = w.copy(t, p, i)
+		w.moves.subtree(at.Ref, i, t, first)
+		return err
 	}
 	return nil
-}
-
-// packed returns the page in which the node of c stands, and its number there.
-func (w *mapWriter) packed(c *child) (*page, uint8, error) {
-	if _, away := c.place(); away {
-		p, err := w.pages.peek(c)
-		return p, 0, err
-	}
-	return c.node.(*page), c.number(), nil
 }
 
 // copy adds node i of a page in memory to the page t.
 func (w *mapWriter) copy(t *pageText, p *page, i uint8) error {
 	s := &p.spots[i]
+	t.nodes++
 	if s.height < 2 {
 		t.packed(p, i)
 		return nil
 	}
 	left, right := p.child(i+1), p.child(s.right)
 	t.lean(left.height(), right.height())
-	if err := w.child(t, &left); err != nil {
+	if err := w.copied(t, p, i+1, &left); err != nil {
 		return err
 	}
 	if t.floor > 0 {
 		t.words = p.appendWord(t.words, s.word)
 		t.endWord()
 	}
-	return w.child(t, &right)
+	return w.copied(t, p, s.right, &right)
 }
 
-// child adds a child to the page t: what it says of its node, and either that or
-// where it lies.
+// copied adds node i of a page in memory, which is c, as a child to the page t.
+func (w *mapWriter) copied(t *pageText, p *page, i uint8, c *child) error {
+	if c.height() < t.floor {
+		return w.child(t, c)
+	}
+	return w.copy(t, p, i)
+}
+
+// child adds a child to the page t: its node, or where that lies.
 func (w *mapWriter) child(t *pageText, c *child) error {
-	t.child(c)
 	if c.height() >= t.floor {
 		return w.part(t, c)
 	}
+	t.nodes++
 	p, err := w.page(c)
 	if err == nil {
-		t.place(p)
+		t.below(c, p)
 	}
 	return err
 }

@@ -19,6 +19,30 @@ func (s *Store) Keep(positions ...uint64) {
 	s.keep = slices.Clone(positions)
 }
 
+// Extra is how many bytes of files stay only because of some of the positions that
+// Keep names, and how many bytes of pages the newest set has.
+func (s *Store) Extra(positions ...uint64) (extra, living uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	some, others := map[*file]bool{}, map[*file]bool{}
+	for i, have := range s.sets {
+		needed := others
+		if i < len(s.sets)-keepSets && slices.Contains(positions, have.Position) {
+			needed = some
+		}
+		for _, f := range have.files {
+			needed[f] = true
+		}
+		living = have.root.Bytes()
+	}
+	for f := range some {
+		if !others[f] {
+			extra += f.length
+		}
+	}
+	return extra, living
+}
+
 // Collect drops the sets that are not kept and removes the files that neither a
 // kept set nor a map in memory stands on, damaged and foreign ones of such names
 // too, and what a crash left of a file in the making. The error is the disk's;

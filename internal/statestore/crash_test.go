@@ -24,7 +24,7 @@ func life(t testing.TB, m *fsx.Mem, d fsx.Disk) map[uint64]state.Map {
 		position := uint64(i) + 1
 		truth[position] = plain
 		var err error
-		if paged, err = s.Write(paged, position); err != nil {
+		if paged, _, err = s.Write(paged, position); err != nil {
 			t.Fatal(err)
 		}
 		m.Mark(written(position))

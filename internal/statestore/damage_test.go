@@ -121,7 +121,7 @@ func TestForeignFiles(t *testing.T) {
 	}{
 		"exchanged":          {map[uint32]string{2: text(3), 3: text(2)}, 0, "header"},
 		"of another vault":   {map[uint32]string{4: string(data(t, other, 1))}, 2, "is of vault"},
-		"of another version": {map[uint32]string{3: strings.Replace(text(3), "state 1", "state 2", 1)}, 1, `version "2", which is unknown`},
+		"of another version": {map[uint32]string{3: strings.Replace(text(3), "state 2", "state 1", 1)}, 1, `version "1", which is unknown`},
 		"no file of pages":   {map[uint32]string{3: strings.Repeat("graven is a word. ", 20)}, 1, "no file of pages"},
 		"empty":              {map[uint32]string{4: ""}, 2, "0 bytes"},
 	} {
@@ -281,7 +281,7 @@ func TestFailingDisk(t *testing.T) {
 				}
 				return fsx.ErrIO
 			}
-			next, err := s.Write(paged, 90)
+			next, _, err := s.Write(paged, 90)
 			fail = nil
 			if !hit {
 				if err != nil {

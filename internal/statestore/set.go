@@ -16,14 +16,14 @@ import (
 	"graven/state"
 )
 
-// A file of pages, version 1. The text begins where the last page ends.
+// A file of pages, version 2. The text begins where the last page ends.
 //
-//	graven state 1 <vault id, 32 hex> <number>\n
+//	graven state 2 <vault id, 32 hex> <number>\n
 //	<page><xxHash64 of file number (4), offset (8) and page, big-endian (8)>     …
 //	position <records that the state stands for>\n
 //	root <state root, b64>\n
 //	keys <keys that ever had a version>\n
-//	file <number> <length> <its checksum, 16 hex>\n       each older file with pages of the set, ascending
+//	file <number> <length> <its checksum, 16 hex>\n       each older file that may have pages of the set, ascending
 //	space <line of the space> <file> <offset> <length> <oldest> <bytes>\n        each space, ascending
 //	<offset of the text, 16 hex> <checksum: xxHash64 of header line and text, 16 hex>\n
 //
@@ -31,7 +31,7 @@ import (
 // height. File, offset and length say where its root page lies, oldest is the
 // least file of its pages, bytes their sum.
 const (
-	version     = 1
+	version     = 2
 	headerWord  = "graven state "
 	pageSumSize = 8
 	trailerSize = 16 + 1 + 16 + 1

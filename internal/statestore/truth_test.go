@@ -55,7 +55,7 @@ func newest(t fatal, s *Store) (state.Map, uint64) {
 
 func mustWrite(t fatal, s *Store, m state.Map, position uint64) state.Map {
 	t.Helper()
-	next, err := s.Write(m, position)
+	next, _, err := s.Write(m, position)
 	if err != nil {
 		t.Fatalf("Write: %v", err)
 	}

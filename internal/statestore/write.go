@@ -11,39 +11,40 @@ import (
 )
 
 // Write writes a new set, the state after so many records, and returns the equal
-// map that stands on it. m is the empty map, or comes from a map of this Store
-// or from the zero Map. It may be in use meanwhile. Then files that are no
-// longer needed are removed; that this failed is left to [Store.Collect] to say.
+// map that stands on it, and what takes maps there that were made from m
+// meanwhile. m is the empty map, or comes from a map of this Store or from the
+// zero Map. Then files that are no longer needed are removed; that this failed is
+// left to [Store.Collect] to say.
 //
 // A nil error says that the set is durable. After an error it may be there or
 // not, and the Store is as it was.
-func (s *Store) Write(m state.Map, position uint64) (state.Map, error) {
+func (s *Store) Write(m state.Map, position uint64) (state.Map, *state.Moves, error) {
 	base := &source{store: s}
 	if src := m.Source(); src != nil {
 		var ok bool
 		if base, ok = src.(*source); !ok || base.store != s {
-			return state.Map{}, errors.New("state pages: the map stands on another store")
+			return state.Map{}, nil, errors.New("state pages: the map stands on another store")
 		}
 	}
 	number, err := s.takeNumber()
 	if err != nil {
-		return state.Map{}, err
+		return state.Map{}, nil, err
 	}
 	w := setWriter{file: number, contents: contents{position: position}}
 	err = s.dir.Publish(fileName(number), func(out io.Writer) error {
 		return w.write(out, header(s.vault, number), m, base)
 	})
 	if err != nil {
-		return state.Map{}, fmt.Errorf("writing %s: %w", s.path(number), err)
+		return state.Map{}, nil, fmt.Errorf("writing %s: %w", s.path(number), err)
 	}
 	// The set is durable. A crash before this leaves the older sets, and perhaps
 	// this one; from here on, this one and at least the one before it.
-	next, err := s.adopt(&w, base)
+	next, err := s.adopt(&w)
 	if err != nil {
-		return state.Map{}, err
+		return state.Map{}, nil, err
 	}
 	_ = s.Collect()
-	return next, nil
+	return next, w.moves, nil
 }
 
 // takeNumber returns the number of the next file. One that was not published is
@@ -59,14 +60,14 @@ func (s *Store) takeNumber() (uint32, error) {
 }
 
 // adopt adds the set that was written and opens its map.
-func (s *Store) adopt(w *setWriter, base *source) (state.Map, error) {
+func (s *Store) adopt(w *setWriter) (state.Map, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	own := &file{fileID: fileID{w.file, w.off, w.sum}}
 	made := &set{
 		Set:   Set{w.file, w.contents.position, w.contents.root.Root},
 		root:  w.contents.root,
-		files: append(base.files[len(base.files)-len(w.contents.older):len(base.files):len(base.files)], own),
+		files: append(w.older, own),
 	}
 	s.files = append(s.files, own)
 	s.sets = append(s.sets, made)
@@ -79,6 +80,8 @@ type setWriter struct {
 	file     uint32
 	off      uint64 // bytes written
 	contents contents
+	older    []*file // of contents.older
+	moves    *state.Moves
 	sum      uint64 // of the text
 }
 
@@ -88,14 +91,16 @@ func (w *setWriter) write(out io.Writer, header string, m state.Map, base *sourc
 	if err := w.put([]byte(header)); err != nil {
 		return err
 	}
-	root, err := m.Write(w, evacuation(base, m.Weight()), merger(base, m.Weight()))
+	from := merger(base, m.Weight())
+	root, moves, err := m.Write(w, evacuation(base, m.Weight()), from)
 	if err != nil {
 		return err
 	}
-	w.contents.root = root
+	w.contents.root, w.moves = root, moves
 	oldest, some := root.Oldest()
 	for _, f := range base.files {
-		if some && f.number >= oldest { // perhaps it has no page any more; then it goes when its turn comes
+		if some && f.number >= oldest && f.number < from { // perhaps it has no page any more; then it goes when its turn comes
+			w.older = append(w.older, f)
 			w.contents.older = append(w.contents.older, f.fileID)
 		}
 	}
@@ -119,13 +124,17 @@ func (w *setWriter) put(b []byte) error {
 	return err
 }
 
+// fresh estimates how many bytes of pages a map of that weight brings: a node in
+// memory takes less than what is written with it for the sake of its page.
+func fresh(weight int64) uint64 { return uint64(weight) * 3 / 2 }
+
 // evacuation decides which old files the next set takes the living pages of: it
 // returns the number below which all go. There are none as long as all files
 // have less than 1½ times the bytes of the pages that live. Then the oldest
 // go, one at least, until that is expected to hold again, or more would be
-// moved than about twice what the set has to write anyway, of which the map's
-// weight says how much it is. So the work of a set is bounded by its size and
-// that of a file, and the sizes of the files by those of the sets.
+// moved than 1½ times what the set has to write anyway. So the work of a set is
+// bounded by its size and that of a file, and the sizes of the files by those of
+// the sets.
 func evacuation(base *source, weight int64) uint32 {
 	var total float64
 	for _, f := range base.files {
@@ -136,7 +145,7 @@ func evacuation(base *source, weight int64) uint32 {
 	moved, below := 0.0, uint32(0)
 	for _, f := range base.files {
 		move := part * float64(f.length)
-		if total <= 1.5*living || below > 0 && moved+move > float64(weight) {
+		if total <= 1.5*living || below > 0 && moved+move > 1.5*float64(fresh(weight)) {
 			break
 		}
 		total += move - float64(f.length)
@@ -165,7 +174,8 @@ func merger(base *source, weight int64) uint32 {
 	if len(base.files) < manyFiles {
 		return from
 	}
-	behind, merged := uint64(weight)/2, uint64(0)
+	const text = 2 << 10 // about, of so many files
+	behind, merged := fresh(weight)+text, uint64(0)
 	for _, f := range slices.Backward(base.files) {
 		if f.length > 2*behind || merged+f.length > maxMerge {
 			break
