@@ -171,7 +171,7 @@ func (r *replayer) commit(seq uint64, c *record.Commit) error {
 	if err := v.sealRuns(seq + 1); err != nil {
 		return err
 	}
-	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes && r.edit.Puts() < int(v.genesis.RunOps) {
+	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes && r.edit.Puts() < int(v.genesis.RunOps) && !v.asksFor(seq+1) {
 		return nil
 	}
 	m := r.edit.Map()

@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,12 +76,24 @@ func (v *Vault) pinned() []pin {
 	return v.pins
 }
 
-// keepPages lets the state's pages be kept at the sizes of all pins, and others.
+// keepPages lets the state's pages be kept at the sizes of all pins, and others. Of
+// those that are gone a replay may make some again.
 func (v *Vault) keepPages(sizes ...uint64) {
 	for _, p := range v.pinned() {
 		sizes = append(sizes, p.size)
 	}
+	for _, p := range v.pinsGone {
+		if p.demand {
+			sizes = append(sizes, p.size)
+		}
+	}
 	v.pages.Keep(sizes...)
+}
+
+// asksFor reports whether a replay is to make the pages of a snapshot again: somebody
+// asked for it, and they are gone.
+func (v *Vault) asksFor(size uint64) bool {
+	return slices.ContainsFunc(v.pinsGone, func(p pin) bool { return p.demand && p.size == size })
 }
 
 // savePins replaces the pins, on disk first: a crash between the two keeps less than
@@ -174,13 +187,15 @@ func (v *Vault) DropSnapshot(_ context.Context, number uint64) error {
 	return v.pages.Collect()
 }
 
-// dropGone drops, at an open for writing, the pins whose pages were gone, as after a
-// rebuild. The names of such pages may come again with other bytes: they leave the
-// list of a snapshot that was asked for.
+// dropGone ends, at an open for writing, what began when pages of snapshots were
+// gone, as in a rebuild: a snapshot that was asked for is kept on if the replay has
+// made them again, others are not. Pages that were made again have other names and
+// bytes: they are in no list.
 func (v *Vault) dropGone() error {
 	if len(v.pinsGone) == 0 {
 		return nil
 	}
+	pins := slices.Clone(v.pinned())
 	for _, p := range v.pinsGone {
 		drop := v.discardLists
 		if p.demand {
@@ -189,8 +204,18 @@ func (v *Vault) dropGone() error {
 		if err := drop(p.number); err != nil {
 			return err
 		}
+		if _, again := v.pages.At(p.size); again && p.demand {
+			pins = append(pins, p)
+		}
 	}
-	return v.dir.Replace(pinsFile, pinsText(v.pinned()))
+	slices.SortFunc(pins, func(a, b pin) int { return cmp.Compare(a.number, b.number) })
+	v.pinsGone = nil
+	if err := v.dir.Replace(pinsFile, pinsText(pins)); err != nil {
+		return err
+	}
+	v.setPins(pins)
+	v.keepPages()
+	return nil
 }
 
 // listWithoutPages takes the pages of the state out of a snapshot's list.

@@ -485,7 +485,9 @@ func TestDeterministicReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, info := range list {
-			verified(t, v, info.Number, true)
+			if r := verified(t, v, info.Number, true); !r.Paged {
+				t.Errorf("snapshot %d, which was asked for, lost its pages in the rebuild", info.Number)
+			}
 		}
 	})
 	t.Logf("%d pairs", pairs)

@@ -105,7 +105,7 @@ type Vault struct {
 	snapping sync.Mutex           // held while a snapshot is made or dropped; taken before settling and keeping
 	pinsMu   sync.Mutex           // guards pins
 	pins     []pin                // the snapshots whose pages are kept, by number
-	pinsGone []pin                // fixed: those whose pages were gone when the vault was opened
+	pinsGone []pin                // open: those whose pages were gone
 	lastSnap snapMark             // guarded by snapping: what the policy counts from
 	sums     map[string]record.ID // guarded by snapping: SHA-256 of derived files, which do not change
 

@@ -134,7 +134,11 @@ func (a *app) open(ctx context.Context, readOnly bool) (*graven.Store, error) {
 	if info, err := os.Stat(a.conf.Store); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s: %w: it is a file, not a directory", a.conf.Store, graven.ErrNoStore)
 	}
-	return local.Open(ctx, a.conf.Store, graven.Options{ReadOnly: readOnly, LockWait: a.conf.LockWait})
+	return local.Open(ctx, a.conf.Store, graven.Options{
+		ReadOnly: readOnly, LockWait: a.conf.LockWait,
+		// A command that ends soon records what it was asked for, and no more.
+		SnapshotCommits: -1, SnapshotEvery: -1,
+	})
 }
 
 // withStore runs fn with the store and closes it.
