@@ -64,6 +64,7 @@ func (v *Vault) rowsOf(r *endedRun) (index.Run, error) {
 	if err != nil {
 		return out, err
 	}
+	out.Artifacts = make([]index.Place, 0, r.end.Since(r.begin))
 	for p, err := range v.blocks.Entered(r.begin, r.end) {
 		if err != nil {
 			return out, err

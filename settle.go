@@ -211,24 +211,33 @@ func (v *Vault) relieve() error {
 			return err
 		}
 	}
-	if v.endedRuns() < runPressure {
+	runs, state := v.endedRuns() >= runPressure, v.View().state.Weight() >= statePressure*v.opts.stateBytes
+	if !runs && !state {
 		return nil
 	}
 	if err := v.settle(); err != nil {
 		return err
 	}
-	v.keeping.Lock()
+	v.keeping.Lock() // a keeper that is on its way ends first
 	defer v.keeping.Unlock()
-	if err := v.sealRuns(v.published.Load()); err != nil {
+	var err error
+	if runs {
+		err = v.sealRuns(v.published.Load())
+	}
+	if state && v.stateHeavy() {
+		err = errors.Join(err, v.writeState())
+	}
+	if err != nil {
 		// Derived data: it costs memory, and nothing else.
-		v.opts.Logger.Error("index segments cannot be made", "vault", v.name, "err", err)
+		v.opts.Logger.Error("index and state on disk fall behind", "vault", v.name, "err", err)
 	}
 	return nil
 }
 
 const (
-	walPressure = 8 // files' worth of groups that may wait to be synced elsewhere
-	runPressure = 8 // runs that may wait for their segments
+	walPressure   = 8 // files' worth of groups that may wait to be synced elsewhere
+	runPressure   = 8 // runs that may wait for their segments
+	statePressure = 4 // times what is due to be written that the state may hold
 )
 
 // settleLoop settles at most PublishEvery after a commit, until the vault closes.

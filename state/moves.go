@@ -4,18 +4,24 @@ package state
 // maps which were made from it meanwhile can go over to those pages. It is not safe
 // for concurrent use.
 type Moves struct {
-	puts  int // of the map that was written
-	nodes map[node]movedNode
+	puts    int // of the map that was written
+	written map[node]writtenNode
+	newer   map[*inner]newerNode // those that were met in a map made from it
 	// packed is of pages that were written again, as a whole or in part: where the
 	// nodes are now. Those of a subtree have consecutive numbers there and here.
 	packed map[Ref][]packedMove
 }
 
-// movedNode is what has taken the place of a node, and the weight of all below that
-// is on no page.
-type movedNode struct {
-	node   node
+// writtenNode is where a node lies now.
+type writtenNode struct {
+	on     *stub
 	number uint8
+}
+
+// newerNode is what has taken the place of a node, and the weight of it and all below
+// it that is on no page.
+type newerNode struct {
+	node   *inner
 	weight int64
 }
 
@@ -27,11 +33,11 @@ type packedMove struct {
 }
 
 func newMoves(m Map) *Moves {
-	return &Moves{puts: m.Puts(), nodes: map[node]movedNode{}, packed: map[Ref][]packedMove{}}
+	return &Moves{puts: m.Puts(), written: map[node]writtenNode{}, newer: map[*inner]newerNode{}, packed: map[Ref][]packedMove{}}
 }
 
 // node notes that n becomes the next node of the page t.
-func (v *Moves) node(n node, t *pageText) { v.nodes[n] = movedNode{node: t.at, number: t.nodes} }
+func (v *Moves) node(n node, t *pageText) { v.written[n] = writtenNode{t.at, t.nodes} }
 
 // subtree notes that the one of node i of a page became the nodes of t from first on.
 func (v *Moves) subtree(old Ref, i uint8, t *pageText, first uint8) {
@@ -67,25 +73,33 @@ func (v *Moves) child(c *child) (child, int64) {
 	if s, ok := c.node.(*stub); ok {
 		return v.onPage(c, s)
 	}
-	if now, ok := v.nodes[c.node]; ok {
-		return c.over(now.node, now.number), now.weight
+	if now, ok := v.written[c.node]; ok {
+		return c.over(now.on, now.number), 0
 	}
-	now := movedNode{node: c.node}
 	switch t := c.node.(type) {
-	case *leaf:
-		return v.beside(c)
 	case *pair:
 		return *c, 2*leafBytes + int64(len(t.a.key)+len(t.b.key))
 	case *inner:
-		left, below := v.beside(&t.left)
-		right, weight := v.beside(&t.right)
-		if left != t.left || right != t.right {
-			now.node = &inner{left, right, t.route}
-		}
-		now.weight = innerBytes + int64(len(t.route.long)) + below + weight
+		now := v.inner(t)
+		return c.over(now.node, 0), now.weight
 	}
-	v.nodes[c.node] = now
-	return c.over(now.node, 0), now.weight
+	return v.beside(c)
+}
+
+// inner returns what stands for a newer node.
+func (v *Moves) inner(t *inner) newerNode {
+	now, ok := v.newer[t]
+	if ok {
+		return now
+	}
+	left, below := v.beside(&t.left)
+	right, weight := v.beside(&t.right)
+	now = newerNode{t, innerBytes + int64(len(t.route.long)) + below + weight}
+	if left != t.left || right != t.right {
+		now.node = &inner{left, right, t.route}
+	}
+	v.newer[t] = now
+	return now
 }
 
 // beside is child for the child of a node in memory: a leaf stays there too.

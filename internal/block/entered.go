@@ -122,6 +122,7 @@ func (s *Store) some(part blockPart, i uint64) (places []Place, more bool, err e
 		return nil, false, invalid("%d artifacts up to the mark in %s, which has %d", end, part, count)
 	}
 	stop := min(end, i+framePage)
+	places = make([]Place, 0, stop-i)
 	for ; i < stop; i++ {
 		e := frames.entry(int(i))
 		p.ID, p.Offset, p.Size = e.id, e.off, e.size

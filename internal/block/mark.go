@@ -32,6 +32,14 @@ func (m ClassMark) before(other ClassMark) bool {
 	return m.Number < other.Number || m.Number == other.Number && m.Count < other.Count
 }
 
+// Since is how many artifacts entered numbered blocks since an earlier mark.
+func (m Mark) Since(earlier Mark) (n uint64) {
+	for _, at := range m.Classes {
+		n += at.Total - min(at.Total, earlier.of(at.Class).Total)
+	}
+	return n
+}
+
 // of returns the position of a class.
 func (m Mark) of(class string) ClassMark {
 	for _, at := range m.Classes {

@@ -117,6 +117,9 @@ func (x *Index) tablesOf(run *Run, now *set) (map[string]rows, error) {
 // shardRows makes the rows of each shard. They are not in order.
 func (run *Run) shardRows(bits int) [][]segment.Row {
 	shards := make([][]segment.Row, 1<<bits)
+	for i := range shards {
+		shards[i] = make([]segment.Row, 0, len(run.Artifacts)>>bits)
+	}
 	arena := make([]byte, 0, 64*len(run.Artifacts)) // keys and values, one behind the other
 	for i := range run.Artifacts {
 		p := &run.Artifacts[i]
