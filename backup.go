@@ -54,7 +54,9 @@ type BackupStream interface {
 // Nobody waits for it: other processes may write meanwhile, and a store that was
 // opened for reading gives up its lock for that. The error matches [ErrConflict] if the
 // folder holds anything else than backups of this vault at or before its
-// position, and [ErrLocked] if another process backs up to it.
+// position, [ErrDamaged] if it holds a backup whose manifest is damaged, and
+// [ErrLocked] if another process backs up to it. A report that comes with an error
+// says in Before whether there is an earlier backup, which still counts.
 func (s *Store) Backup(ctx context.Context, name string, target fsx.Disk, o BackupOptions) (*BackupReport, error) {
 	t, err := openBackup(target, s.host.Owner)
 	if err != nil {
@@ -96,33 +98,34 @@ func (s *Store) backup(ctx context.Context, name string, t backupTarget, o Backu
 	if earlier != nil {
 		roots[earlier.head.Size] = merkle.Hash{}
 	}
+	report = &BackupReport{Vault: name}
+	if earlier != nil {
+		report.Before = earlier.head.Size
+	}
 	p, err := s.planWithTries(ctx, name, o, roots)
 	if err != nil {
-		return nil, err
+		return report, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	m := p.manifest()
-	report = &BackupReport{
-		Vault: name, ID: m.vault.String(), Origin: m.head.Origin, Size: m.head.Size, Root: m.head.Root, Time: m.time,
-		Notes: p.notes, Bytes: p.total,
-	}
+	report.ID, report.Origin, report.Size, report.Root, report.Time = m.vault.String(), m.head.Origin, m.head.Size, m.head.Root, m.time
+	report.Notes, report.Bytes = p.notes, p.total
 	if earlier != nil {
 		if err := goesOn(earlier, m, roots); err != nil {
-			return nil, err
+			return report, err
 		}
-		report.Before = earlier.head.Size
 	}
 	if err := t.begin(p, m); err != nil {
-		return nil, err
+		return report, err
 	}
 	done := int64(0)
 	for i := range p.files {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return report, err
 		}
 		n, err := t.put(&p.files[i])
 		if err != nil {
-			return nil, fmt.Errorf("backing up %s: %w", p.files[i].name, err)
+			return report, fmt.Errorf("backing up %s: %w", p.files[i].name, err)
 		}
 		report.Written += n
 		if done += p.files[i].size; o.Progress != nil {
@@ -130,7 +133,7 @@ func (s *Store) backup(ctx context.Context, name string, t backupTarget, o Backu
 		}
 	}
 	if err := t.finish(m); err != nil {
-		return nil, err
+		return report, err
 	}
 	report.Files = len(m.files)
 	_, report.Keys = m.file(logKey)

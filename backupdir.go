@@ -48,13 +48,17 @@ func openBackup(disk fsx.Disk, owner string) (*backupDir, error) {
 
 func (t *backupDir) close() error { return t.lock.Close() }
 
-// look reads the manifest of the earlier backup. One that is damaged counts as
-// none: everything is held against the vault again.
+// look reads the manifest of the earlier backup. One that says unfinished counts as
+// none. One that is damaged ends the work: it is replaced at once, so no crash leaves
+// that, and nothing else says whether the files are of a longer backup, of another
+// history, or have keys among them.
 func (t *backupDir) look() (err error) {
 	t.earlier, err = readManifest(t.dir)
 	switch {
-	case err == nil, errors.Is(err, ErrDamaged):
+	case err == nil, errors.Is(err, errBegun):
 		return nil
+	case errors.Is(err, ErrDamaged):
+		return fmt.Errorf("%w; nothing was written, since this may be a longer backup, or one of another history; keep it, and back up to another directory", err)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -71,7 +75,7 @@ func (t *backupDir) look() (err error) {
 func (t *backupDir) before() *manifest { return t.earlier }
 
 // begin says in an empty folder that it is going to be a backup, so that a later
-// one may go on from it. Where a manifest is damaged the log says of which vault
+// one may go on from it. Where a first backup was cut off the log says of which vault
 // the rest is.
 func (t *backupDir) begin(p *backupPlan, _ *manifest) error {
 	folders := []string{".", "meta/authority", "meta/policy", "meta/host", "meta/keys/pub", "meta/keys/priv"}

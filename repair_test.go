@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func filesUnder(t testing.TB, d fsx.Disk, folder string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if name := folder + "/" + e.Name; e.Dir {
+		if name := path.Join(folder, e.Name); e.Dir {
 			names = append(names, filesUnder(t, d, name)...)
 		} else {
 			names = append(names, name)

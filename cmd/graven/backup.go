@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -56,8 +57,11 @@ func (a *app) backup(ctx context.Context, s *graven.Store, target string, keys b
 		r, err = local.Backup(ctx, s, a.conf.Vault, target, o)
 	}
 	p.end()
+	if err != nil && toStream && (errors.Is(err, graven.ErrFull) || errors.Is(err, syscall.ENOSPC)) {
+		return &advisedError{err, "Make room and do it again. What came out is no whole backup, and cannot be restored."}
+	}
 	if err != nil {
-		return backupAdvice(err)
+		return backupAdvice(err, r)
 	}
 	for _, n := range r.Notes {
 		a.talk("note: %s", oneLine(n))
@@ -81,17 +85,24 @@ func (a *app) backup(ctx context.Context, s *graven.Store, target string, keys b
 }
 
 // backupAdvice says what to do where a backup's errors need other advice than
-// those of other commands.
-func backupAdvice(err error) error {
+// those of other commands. r is what came with the error; nil: the vault was not
+// looked at.
+func backupAdvice(err error, r *graven.BackupReport) error {
+	still := ""
+	if r != nil && r.Before > 0 {
+		still = fmt.Sprintf(" The earlier backup, of size %d, is still good.", r.Before)
+	}
 	switch {
 	case errors.Is(err, graven.ErrNotEmpty):
 		return &advisedError{err, "Name an empty directory, one that is yet to be made, or that of an earlier backup of this vault."}
 	case errors.Is(err, graven.ErrConflict):
 		return &advisedError{err, "Nothing was changed. Back up to a directory of its own, and look why the two differ."}
 	case errors.Is(err, graven.ErrFull):
-		return &advisedError{err, "Make room there and do it again: it goes on from what was written. An earlier backup is still good."}
+		return &advisedError{err, "Make room there and do it again: it goes on from what was written." + still}
+	case errors.Is(err, graven.ErrDamaged) && r == nil:
+		return &advisedError{err, "The backup there cannot be gone on from or restored as it is; sh rescue.sh OUT in its directory saves what is whole."}
 	case errors.Is(err, graven.ErrDamaged):
-		return &advisedError{err, "An earlier backup is still good. List all damage with: graven check   Bring it back with: graven repair --from BACKUP"}
+		return &advisedError{err, "List all damage with: graven check   Bring it back with: graven repair --from BACKUP" + still}
 	}
 	return err
 }

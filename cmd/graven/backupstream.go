@@ -27,13 +27,9 @@ func (a *app) backupStream(ctx context.Context, s *graven.Store, o graven.Backup
 	t := &tarStream{ctx: ctx, w: tar.NewWriter(z)}
 	r, err := s.BackupStream(ctx, a.conf.Vault, t, o)
 	if err != nil {
-		// Not ended, so that nobody takes it for whole.
-		return nil, err
+		return r, err // not ended, so that nobody takes it for whole
 	}
-	if err := errors.Join(t.w.Close(), z.Close(), out.Flush()); err != nil {
-		return nil, err
-	}
-	return r, nil
+	return r, errors.Join(t.w.Close(), z.Close(), out.Flush())
 }
 
 // tarStream is a [graven.BackupStream].
