@@ -271,7 +271,8 @@ func (a *app) repairCommand() *cobra.Command {
 		Long: "Replace damaged log files, sealed blocks and open blocks of a vault with the bytes of BACKUP, the directory of a\n" +
 			"backup or any other copy of the vault's folder. They are taken only if they are what the vault itself says: lines\n" +
 			"that lead to its signed checkpoint, blocks and values with the hashes that its records name. What of an older\n" +
-			"backup is still the same is taken from it, what came later stays as it is.\n\n" +
+			"backup is still the same is taken from it, what came later stays as it is. At the end all values in open blocks are\n" +
+			"looked at, and what is still damaged or missing there is named.\n\n" +
 			"The damaged file is kept, under meta/host/cut in the vault's folder. Then see what is left with: graven check\n\n" +
 			"Exits with 0 if nothing was damaged or all of it was replaced; with 1 if damage is left; otherwise as\n" +
 			"graven --help says.",
@@ -310,13 +311,13 @@ func (a *app) repair(ctx context.Context, s *graven.Store, from string) error {
 	if err != nil {
 		return err
 	}
-	sum := map[string]any{"ok": !r.Failed(), "vault": r.Vault, "size": r.Size, "files": r.Checked, "damaged": len(r.Files)}
+	sum := map[string]any{"ok": !r.Failed(), "vault": r.Vault, "size": r.Size, "files": r.Checked, "damaged": r.Damaged()}
 	words := "ok"
 	if r.Failed() {
 		words = "DAMAGE IS LEFT"
 	}
 	if err := a.print(sum, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: vault %s, %d files looked at, %d were damaged\n", words, r.Vault, r.Checked, len(r.Files))
+		fmt.Fprintf(w, "%s: vault %s, %d files looked at, %d were damaged\n", words, r.Vault, r.Checked, r.Damaged())
 	}); err != nil {
 		return err
 	}
