@@ -88,8 +88,8 @@ type backupTarget interface {
 	begin(p *backupPlan, m *manifest) error
 	// put takes one file and returns how many bytes of it were written.
 	put(f *planned) (int64, error)
-	// finish is called when all are there.
-	finish(m *manifest) error
+	// finish is called when all are there, and says what it met.
+	finish(m *manifest) (notes []string, err error)
 }
 
 func (s *Store) backup(ctx context.Context, name string, t backupTarget, o BackupOptions) (report *BackupReport, err error) {
@@ -132,7 +132,9 @@ func (s *Store) backup(ctx context.Context, name string, t backupTarget, o Backu
 			o.Progress(done, p.total)
 		}
 	}
-	if err := t.finish(m); err != nil {
+	notes, err := t.finish(m)
+	report.Notes = append(report.Notes, notes...)
+	if err != nil {
 		return report, err
 	}
 	report.Files = len(m.files)
@@ -246,7 +248,7 @@ func (t *backupStream) put(f *planned) (int64, error) {
 	return f.size, f.copyTo(w)
 }
 
-func (t *backupStream) finish(*manifest) error { return nil }
+func (t *backupStream) finish(*manifest) ([]string, error) { return nil, nil }
 
 // copyTo puts out a file's bytes and verifies them.
 func (f *planned) copyTo(w io.Writer) error {

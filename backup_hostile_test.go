@@ -223,6 +223,63 @@ func TestBackupOverADamagedManifest(t *testing.T) {
 	s.close()
 }
 
+// TestBackupLooksAtWhatIsThere: what is gone from a backup, or was changed there, is
+// not taken as there by the next one, which can be restored. Signing keys that are not
+// in the vault's backup any more are not listed, and what stands there is not touched.
+func TestBackupLooksAtWhatIsThere(t *testing.T) {
+	s := backedUpVault(t, fsx.NewMem())
+	sound := fsx.NewMem()
+	s.backup(sound, BackupOptions{WithKeys: true})
+	m, err := readManifest(fsx.NewDir(sound, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, grown := range []bool{false, true} {
+		if grown {
+			s.grow(2)
+		}
+		for _, f := range m.files {
+			for how, spoil := range map[string]func(fsx.Disk) error{
+				"gone":    func(d fsx.Disk) error { return d.Remove(f.name) },
+				"changed": func(d fsx.Disk) error { hurt(t, d, f.name); return nil },
+				"longer":  func(d fsx.Disk) error { rewriteFile(t, d, f.name, append(readAll(d, f.name), 'x')); return nil },
+			} {
+				if how == "changed" && strings.HasPrefix(f.name, "blocks/sealed/") {
+					continue // it is not read again
+				}
+				d := sound.Clone()
+				if err := spoil(d); err != nil {
+					t.Fatal(err)
+				}
+				r := s.backup(d, BackupOptions{})
+				now, err := readManifest(fsx.NewDir(d, nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := restored(BackupIn(d), false); err != nil {
+					t.Errorf("%s %s: %v", f.name, how, err)
+				}
+				_, listed := now.file(f.name)
+				if isKey := f.name == logKey || f.name == cosignerKey; isKey {
+					if exists, _ := fsx.NewDir(d, nil).Exists(f.name); listed || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], f.name) || exists == (how == "gone") {
+						t.Errorf("%s %s: listed %v, there %v, notes %q", f.name, how, listed, exists, r.Notes)
+					}
+					continue
+				}
+				for _, f := range now.files {
+					if f.grows {
+						continue // at least as long
+					}
+					if got, _, err := hashFile(context.Background(), fsx.NewDir(d, nil), f.name); err != nil || got != f.hash {
+						t.Errorf("%s: %s %v", how, f.name, err)
+					}
+				}
+			}
+		}
+	}
+	s.close()
+}
+
 func mustRestore(t *testing.T, from fsx.Disk) *fsx.Mem {
 	t.Helper()
 	d, err := restored(BackupIn(from), false)
