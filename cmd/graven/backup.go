@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -199,7 +200,9 @@ func (a *app) adoptCommand() *cobra.Command {
 			"first take for a fraud. So look for the newest checkpoint that anybody holds (a witness, a mirror, a client,\n" +
 			"the last line of a mail) and give it with --newest; if it is beyond the vault, the adoption is refused. Say\n" +
 			"--nothing-newer only if you know that nothing beyond the vault's size was ever given out.\n\n" +
-			"Writing takes the signing keys. Those that were not in the backup are put in place with --key.",
+			"Writing takes the signing keys. Those that were not in the backup are put in place with --key. Nothing is put in\n" +
+			"place if there is nothing to adopt, but in a vault that only lost its keys: it gets them back, and no new epoch.\n" +
+			"A mirror is never adopted.",
 		Example: "  graven adopt --newest witness/checkpoint --key log.skey --key cosigner.skey",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -216,11 +219,18 @@ func (a *app) adoptCommand() *cobra.Command {
 }
 
 func (a *app) adopt(ctx context.Context, newest string, nothingNewer bool, keys []string) error {
-	o := graven.AdoptOptions{NothingNewer: nothingNewer}
+	o := graven.AdoptOptions{NothingNewer: nothingNewer, NewestFrom: newest, KeysFrom: keys}
 	var err error
 	if newest != "" {
 		if o.Newest, err = readSmall(ctx, newest); err != nil {
 			return err
+		}
+		text, _, ok := bytes.Cut(o.Newest, []byte("\n\n"))
+		if !ok {
+			return usage("--newest %s: it holds no checkpoint, which is text as graven checkpoint prints it", newest)
+		}
+		if _, err := proof.ParseCheckpointText(append(text[:len(text):len(text)], '\n')); err != nil {
+			return usage("--newest %s: it holds no checkpoint: %w", newest, err)
 		}
 	}
 	for _, name := range keys {
@@ -241,8 +251,12 @@ func (a *app) adopt(ctx context.Context, newest string, nothingNewer bool, keys 
 		for _, n := range r.Notes {
 			a.talk("note: %s", oneLine(n))
 		}
-		out := map[string]any{"vault": r.Vault, "from": r.From, "size": r.Size, "epoch": r.Epoch, "root": r.Root.String()}
+		out := map[string]any{"vault": r.Vault, "from": r.From, "size": r.Size, "epoch": r.Epoch, "root": r.Root.String(), "keys": append([]string{}, r.Keys...)}
 		return a.print(out, func(w io.Writer) {
+			if r.From == r.Size {
+				fmt.Fprintf(w, "ok: vault %s needed no adoption; put back: %s; it can be written, in epoch %d as before\n", r.Vault, strings.Join(r.Keys, ", "), r.Epoch)
+				return
+			}
 			fmt.Fprintf(w, "ok: vault %s goes on from size %d in epoch %d; size %d, root %v\n", r.Vault, r.From, r.Epoch, r.Size, r.Root)
 		})
 	})
