@@ -37,6 +37,11 @@ func (a *app) backupCommand() *cobra.Command {
 			if argv[0] == "-" && isTerminal(a.out) {
 				return usage("a backup is not for a terminal; send it to a file: graven backup - >ledger.tar.zst")
 			}
+			if argv[0] != "-" {
+				if err := apart("TARGET", argv[0], a.conf.Store); err != nil {
+					return err
+				}
+			}
 			return a.withStore(cmd.Context(), true, func(s *graven.Store) error {
 				return a.backup(cmd.Context(), s, argv[0], keys)
 			})
@@ -138,6 +143,13 @@ func (a *app) restore(ctx context.Context, source, vkey string, o graven.Restore
 		if o.VKey, err = a.readVKey(ctx, vkey, proof.TypeEd25519); err != nil {
 			return err
 		}
+	}
+	inSource := source
+	if source == "-" {
+		inSource = ""
+	}
+	if err := apart("--store", a.conf.Store, inSource); err != nil {
+		return err
 	}
 	s, err := local.OpenForRestore(ctx, a.conf.Store, graven.Options{LockWait: a.conf.LockWait})
 	if err != nil {

@@ -70,6 +70,9 @@ func (a *app) sync(ctx context.Context, from, to string, o syncOptions) (err err
 	if info, err := os.Stat(from); err == nil && !info.IsDir() {
 		return fmt.Errorf("%s: %w: it is a file, not a directory", from, graven.ErrNoStore)
 	}
+	if err := apart("TO", to, from); err != nil {
+		return err
+	}
 	source, err := local.Open(ctx, from, graven.Options{ReadOnly: true})
 	if err != nil {
 		return adviseStore(err)
