@@ -98,6 +98,11 @@ func (r *repairer) run() error {
 	if err := sweepAll(r.dir, []string{"log", "blocks/open", "meta/host/cut"}); err != nil {
 		return err
 	}
+	for _, folder := range []string{"log", "blocks"} {
+		if err := mayRead(r.dir, folder); err != nil {
+			return err // not damaged as far as anybody knows
+		}
+	}
 	if err := r.identify(); err != nil {
 		return err
 	}

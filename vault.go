@@ -401,8 +401,12 @@ func (v *Vault) damaged(err error) error {
 	return v.wayOut(wrapDamage(err))
 }
 
-// wrapDamage marks the rooms' reports of damage as [ErrDamaged].
+// wrapDamage marks the rooms' reports of damage as [ErrDamaged]. What this process may
+// not read may be whole.
 func wrapDamage(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
 	if errors.Is(err, block.ErrUnknownVersion) || errors.Is(err, wal.ErrUnknownVersion) || errors.Is(err, record.ErrUnknownVersion) {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
