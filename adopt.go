@@ -90,7 +90,7 @@ func (s *Store) Adopt(ctx context.Context, name string, o AdoptOptions) (*AdoptR
 	}
 	r, err := s.adopt(name, o)
 	if err != nil {
-		return nil, markFull(fmt.Errorf("vault %q: %w", name, err))
+		return nil, markFull(ofVault(name, err))
 	}
 	return r, nil
 }

@@ -181,7 +181,7 @@ func (s *Store) readerOf(ctx context.Context, name string) (*Vault, error) {
 	beside.opts.ReadOnly = true
 	v, err := beside.open(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("vault %q: %w", name, err)
+		return nil, ofVault(name, err)
 	}
 	return v, nil
 }
@@ -202,7 +202,7 @@ func (s *Store) letGo(ctx context.Context, name string) error {
 		return nil
 	}
 	if err := s.recoverFirst(ctx, name, s.vaultDir(name)); err != nil {
-		return fmt.Errorf("vault %q: %w", name, err)
+		return ofVault(name, err)
 	}
 	if s.lock == nil {
 		return nil

@@ -88,7 +88,7 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit}
 	for _, folder := range []string{"log", "blocks", "tile", "index", "state", "checkpoint", "meta/authority", "meta/policy", "meta/keys/pub"} {
 		if err := mayRead(c.dir, folder); err != nil {
-			return nil, fmt.Errorf("vault %q: %w", name, err)
+			return nil, ofVault(name, err)
 		}
 	}
 	if !alone || s.opts.ReadOnly || !c.openFirst(s, name) {

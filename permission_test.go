@@ -97,3 +97,24 @@ func TestMissingPermissionIsNoDamage(t *testing.T) {
 		}
 	}
 }
+
+// TestVaultIsNamedOnce: an error says once which vault it is about.
+func TestVaultIsNamedOnce(t *testing.T) {
+	mem := fsx.NewMem()
+	backedUpVault(t, mem)
+	mem.Kill() // a reader recovers first
+	hurtAt(t, mem, "vaults/main/"+logName(0), 2)
+	o := scriptOptions()
+	o.ReadOnly = true
+	store, err := Open(context.Background(), scriptHost(mem, 4), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.Vault(context.Background(), "main")
+	_, backupErr := store.Backup(context.Background(), "main", fsx.NewMem(), BackupOptions{})
+	for what, err := range map[string]error{"open": err, "backup": backupErr} {
+		if err == nil || strings.Count(err.Error(), `vault "main": `) != 1 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

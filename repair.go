@@ -78,7 +78,7 @@ func (s *Store) Repair(ctx context.Context, name string, from fsx.Disk) (*Repair
 		report: &RepairReport{Vault: name},
 	}
 	if err := r.run(); err != nil {
-		return r.report, markFull(fmt.Errorf("vault %q: %w", name, err))
+		return r.report, markFull(ofVault(name, err))
 	}
 	return r.report, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -422,6 +423,15 @@ func wrapDamage(err error) error {
 		}
 	}
 	return err
+}
+
+// ofVault says of which vault an error is, unless it does so already.
+func ofVault(name string, err error) error {
+	prefix := fmt.Sprintf("vault %q: ", name)
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf("%s%w", prefix, err)
 }
 
 // leafDamage says where the bytes lie that are not the leaf they should be.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"graven"
 	"graven/local"
@@ -131,8 +132,8 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // open opens the store, for reading or for writing.
 func (a *app) open(ctx context.Context, readOnly bool) (*graven.Store, error) {
-	if info, err := os.Stat(a.conf.Store); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("%s: %w: it is a file, not a directory", a.conf.Store, graven.ErrNoStore)
+	if err := wantDirectory("--store", a.conf.Store); err != nil {
+		return nil, err
 	}
 	return local.Open(ctx, a.conf.Store, graven.Options{ReadOnly: readOnly, LockWait: a.conf.LockWait})
 }
@@ -238,11 +239,7 @@ func (e *errWriter) Write(p []byte) (n int, err error) {
 // isTerminal reports whether w is a terminal, for progress and colour.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // bold is for the few words that must not be overlooked.

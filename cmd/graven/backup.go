@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -60,7 +61,9 @@ func (a *app) backup(ctx context.Context, s *graven.Store, target string, keys b
 	if toStream {
 		r, err = a.backupStream(ctx, s, o)
 	} else {
+		undo := undoing(target)
 		r, err = local.Backup(ctx, s, a.conf.Vault, target, o)
+		undo(err)
 	}
 	p.end()
 	if err != nil && toStream && (errors.Is(err, graven.ErrFull) || errors.Is(err, syscall.ENOSPC)) {
@@ -143,6 +146,9 @@ func (a *app) restore(ctx context.Context, source, vkey string, o graven.Restore
 		if o.VKey, err = a.readVKey(ctx, vkey, proof.TypeEd25519); err != nil {
 			return err
 		}
+		if _, err := proof.ParseVKey(o.VKey); err != nil {
+			return usage("--vkey: %w", err)
+		}
 	}
 	inSource := source
 	if source == "-" {
@@ -151,6 +157,8 @@ func (a *app) restore(ctx context.Context, source, vkey string, o graven.Restore
 	if err := apart("--store", a.conf.Store, inSource); err != nil {
 		return err
 	}
+	undo := undoing(a.conf.Store)
+	defer func() { undo(err) }()
 	s, err := local.OpenForRestore(ctx, a.conf.Store, graven.Options{LockWait: a.conf.LockWait})
 	if err != nil {
 		return err
@@ -190,6 +198,8 @@ func restoreAdvice(err error) error {
 		return &advisedError{err, "Nothing was changed. Restore into another store: --store DIR"}
 	case errors.Is(err, graven.ErrDamaged):
 		return &advisedError{err, "Nothing was restored. Use another backup; of a damaged one, sh rescue.sh OUT in its directory saves what is whole."}
+	case errors.Is(err, proof.ErrSignature):
+		return &advisedError{err, "Nothing was restored. It is the backup of another log, or the key of one: graven key prints that of a vault."}
 	case errors.Is(err, graven.ErrFull):
 		return &advisedError{err, "Nothing was restored. Make room there and do it again."}
 	case errors.Is(err, graven.ErrNotFound):
@@ -295,7 +305,7 @@ func (a *app) repairCommand() *cobra.Command {
 		Use:   "repair --from BACKUP",
 		Short: "Replace damaged files of a vault with those of a backup",
 		Long: "Replace damaged log files, sealed blocks and open blocks of a vault with the bytes of BACKUP, the directory of a\n" +
-			"backup or any other copy of the vault's folder. They are taken only if they are what the vault itself says: lines\n" +
+			"backup, any other copy of the vault's folder, or a store that has one, such as one of mirrors. They are taken only if they are what the vault itself says: lines\n" +
 			"that lead to its signed checkpoint, blocks and values with the hashes that its records name. What of an older\n" +
 			"backup is still the same is taken from it, what came later stays as it is. At the end all values in open blocks are\n" +
 			"looked at, and what is still damaged or missing there is named.\n\n" +
@@ -308,11 +318,46 @@ func (a *app) repairCommand() *cobra.Command {
 			if from == "" {
 				return usage("--from BACKUP is wanted")
 			}
-			return a.withStore(cmd.Context(), false, func(s *graven.Store) error { return a.repair(cmd.Context(), s, from) })
+			dir, err := a.copyIn(from)
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), false, func(s *graven.Store) error { return a.repair(cmd.Context(), s, dir) })
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "directory of a backup, or of another copy of the vault's folder")
+	cmd.Flags().StringVar(&from, "from", "", "directory of a backup, of another copy of the vault's folder, or of a store with one")
 	return cmd
+}
+
+// repairAdvice says what to do where a repair's errors need other advice than
+// those of other commands.
+func repairAdvice(err error) error {
+	switch {
+	case errors.Is(err, graven.ErrNotFound):
+		return &advisedError{err, "Name the directory of a backup, another copy of the vault's folder, or a store that has one: --from DIR"}
+	case errors.Is(err, graven.ErrConflict):
+		return &advisedError{err, "Nothing was changed. Name a copy of this vault."}
+	case errors.Is(err, graven.ErrFull):
+		return &advisedError{err, "Make room there and repair again. What was not replaced is as it was."}
+	case errors.Is(err, graven.ErrDamaged):
+		return &advisedError{err, "What was not replaced is as it was. Try another copy; sh rescue.sh OUT in the vault's folder saves what is whole."}
+	}
+	return err
+}
+
+// copyIn is the folder of the vault's copy in a directory: of a store, such as one of
+// mirrors, that of the vault with the same name.
+func (a *app) copyIn(from string) (string, error) {
+	if err := wantDirectory("--from", from); err != nil {
+		return "", err
+	}
+	if vault := filepath.Join(from, "vaults", a.conf.Vault); !isBackup(from) && isDirectory(vault) {
+		from = vault
+	}
+	if same(from, filepath.Join(a.conf.Store, "vaults", a.conf.Vault)) {
+		return "", usage("--from %s is the vault itself; name a backup or another copy of it", from)
+	}
+	return from, nil
 }
 
 func (a *app) repair(ctx context.Context, s *graven.Store, from string) error {
@@ -335,7 +380,7 @@ func (a *app) repair(ctx context.Context, s *graven.Store, from string) error {
 		}
 	}
 	if err != nil {
-		return err
+		return repairAdvice(err)
 	}
 	sum := map[string]any{"ok": !r.Failed(), "vault": r.Vault, "size": r.Size, "files": r.Checked, "damaged": r.Damaged()}
 	words := "ok"
