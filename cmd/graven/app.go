@@ -52,7 +52,8 @@ AT         as it was: a seq (that record included), a time (2026-11-21T12:00:00Z
 -o json    one JSON value a line; records are their own JSON
 
 Exit codes: 0 done; 1 verification failed, or damage found; 2 wrong use; 3 not found; 4 denied; 5 locked, full
-or otherwise unavailable; 6 it exists already, or a conflict; 7 any other error.
+or otherwise unavailable; 6 it exists already, or a conflict; 7 any other error; 130 interrupted, 143 asked to
+terminate: what was acknowledged is durable.
 
 Settings are flags, variables GRAVEN_STORE, GRAVEN_VAULT, GRAVEN_OUTPUT, GRAVEN_ACTOR, GRAVEN_SIGN, GRAVEN_LOCK_WAIT,
 GRAVEN_NO_COLOR, GRAVEN_CONFIG, or lines of a TOML file, the first that is given.`
