@@ -258,3 +258,22 @@ func TestCrashOfARepair(t *testing.T) {
 		}
 	}
 }
+
+// TestRepairBehindACrash: what a cut of power left behind the checkpoint is for the
+// next open to bring in order, and no damage that a repair names.
+func TestRepairBehindACrash(t *testing.T) {
+	mem := fsx.NewMem()
+	folders(t, mem, "s", "b")
+	s := backedUpVault(t, fsx.Under(mem, "s"))
+	s.backup(fsx.Under(mem, "b"), BackupOptions{})
+	mem.Record()
+	s.grow(2)
+	s.group(put("later", "than the backup"))
+	eachCrash(t, mem, 1, func(d *fsx.Mem, _ []any) error {
+		r, err := repair(fsx.Under(d, "s"), fsx.Under(d, "b"))
+		if err == nil && len(r.Files) > 0 {
+			err = fmt.Errorf("a repair finds %+v", r.Files)
+		}
+		return err
+	})
+}
