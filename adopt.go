@@ -26,6 +26,9 @@ type AdoptOptions struct {
 	NothingNewer bool
 	// Keys are signing keys to put in place, the log's and maybe the cosigner's.
 	Keys []string
+	// NewestFrom and KeysFrom say where these came from, for errors; may be empty.
+	NewestFrom string
+	KeysFrom   []string
 }
 
 // AdoptReport says what became of a vault.
@@ -35,6 +38,7 @@ type AdoptReport struct {
 	Size  uint64 // with the commit that began the new epoch
 	Epoch uint64
 	Root  merkle.Hash
+	Keys  []string // files of signing keys that were put in place
 	Notes []string
 }
 
@@ -43,6 +47,8 @@ type adoption struct {
 	newest *proof.Checkpoint // verified; nil: a person says that there is none
 	from   uint64            // size of the mark
 	marked bool              // there is one
+	keys   map[string]string // signing keys to put in place, by the file; they are the vault's
+	placed []string          // files of those that were
 }
 
 // Adopt makes a vault writable that was restored from a backup, or that was not
@@ -55,6 +61,9 @@ type adoption struct {
 // checkpoint that anybody holds, or says that there is none beyond this size. A
 // checkpoint beyond it is [ErrLost]: then the log would need another origin,
 // which this version cannot give it. One that is not of this history is [ErrDamaged].
+// A mirror is never adopted: [ErrReadOnly]. A vault that needs no adoption is
+// [ErrInvalid], but if it lacks keys that are given, they are put in place and nothing
+// else happens: the report's epoch is then the one that it had.
 //
 // A crash leaves the vault as it was or with the commit; then Adopt only takes
 // the mark away.
@@ -81,7 +90,7 @@ func (s *Store) Adopt(ctx context.Context, name string, o AdoptOptions) (*AdoptR
 	}
 	r, err := s.adopt(name, o)
 	if err != nil {
-		return nil, markFull(fmt.Errorf("vault %q: %w", name, err))
+		return nil, markFull(ofVault(name, err))
 	}
 	return r, nil
 }
@@ -90,11 +99,15 @@ var errNoAdoption = fmt.Errorf("%w: it can be written as it is, and needs no ado
 
 func (s *Store) adopt(name string, o AdoptOptions) (*AdoptReport, error) {
 	dir := s.vaultDir(name)
-	a, err := newAdoption(dir, o)
+	mirror, err := readMirror(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := placeKeys(dir, o.Keys); err != nil {
+	if mirror != "" {
+		return nil, fmt.Errorf("%w: it is a mirror of %s, which is never adopted; graven sync brings it up to date; to write on make the vault again with graven restore, from a backup of it or of this mirror", ErrReadOnly, mirror)
+	}
+	a, err := newAdoption(dir, o)
+	if err != nil {
 		return nil, err
 	}
 	opts := s.opts
@@ -104,9 +117,14 @@ func (s *Store) adopt(name string, o AdoptOptions) (*AdoptReport, error) {
 		return nil, errors.Join(v.damaged(err), v.closeRooms())
 	}
 	v.start()
+	if !a.marked { // it only lacked keys
+		w := v.View()
+		report := &AdoptReport{Vault: name, From: w.Size(), Size: w.Size(), Epoch: w.epoch, Root: w.head.Root, Keys: a.placed, Notes: append(v.recovered, v.found...)}
+		return report, v.close()
+	}
 	err = v.newEpoch()
 	w := v.View()
-	report := &AdoptReport{Vault: name, From: a.from, Size: w.Size(), Epoch: w.epoch, Root: w.head.Root, Notes: append(v.recovered, v.found...)}
+	report := &AdoptReport{Vault: name, From: a.from, Size: w.Size(), Epoch: w.epoch, Root: w.head.Root, Keys: a.placed, Notes: append(v.recovered, v.found...)}
 	if err = errors.Join(err, v.close()); err != nil {
 		return nil, err
 	}
@@ -129,8 +147,8 @@ func newAdoption(dir fsx.Dir, o AdoptOptions) (*adoption, error) {
 	if (o.Newest == nil) == !o.NothingNewer {
 		return nil, fmt.Errorf("%w: an adoption needs the newest checkpoint that anybody holds, or else a person's word that there is none beyond this vault's size", ErrInvalid)
 	}
-	if o.Newest == nil {
-		return a, nil
+	if a.keys, err = ownSigningKeys(dir, o); err != nil || o.Newest == nil {
+		return a, err
 	}
 	key, err := readVKey(dir, logPub)
 	if err != nil {
@@ -138,16 +156,29 @@ func newAdoption(dir fsx.Dir, o AdoptOptions) (*adoption, error) {
 	}
 	head, err := openNote(o.Newest, key)
 	if err != nil {
-		return nil, fmt.Errorf("the newest checkpoint: %w", err)
+		return nil, fmt.Errorf("the newest checkpoint%s: %w", from(o.NewestFrom), err)
 	}
 	a.newest = &head
 	return a, nil
 }
 
-// placeKeys puts signing keys where the vault looks for them, if they are the
-// vault's.
-func placeKeys(dir fsx.Dir, skeys []string) error {
-	for _, text := range skeys {
+// from says where something came from, behind its name.
+func from(where string) string {
+	if where == "" {
+		return ""
+	}
+	return " in " + where
+}
+
+// ownSigningKeys reads the keys that are to be put in place, by the file. Only those
+// that are the vault's are taken.
+func ownSigningKeys(dir fsx.Dir, o AdoptOptions) (map[string]string, error) {
+	keys := map[string]string{}
+	for i, text := range o.Keys {
+		where := ""
+		if i < len(o.KeysFrom) {
+			where = from(o.KeysFrom[i])
+		}
 		text = strings.TrimSpace(text)
 		name, pub, vkey := logKey, logPub, ""
 		if signer, err := proof.NewSigner(text); err == nil {
@@ -155,22 +186,47 @@ func placeKeys(dir fsx.Dir, skeys []string) error {
 		} else if cosigner, err := newCosigner(text); err == nil {
 			name, pub, vkey = cosignerKey, cosignerPub, cosigner.VKey()
 		} else {
-			return fmt.Errorf("%w: a key that is to be put in place is no signing key of a vault: %w", ErrInvalid, err)
+			return nil, fmt.Errorf("%w: the key to be put in place%s is no signing key of a vault: %v", ErrInvalid, where, err)
 		}
 		want, err := readVKey(dir, pub)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if vkey != want {
-			return fmt.Errorf("%w: the signing key of %s is not this vault's, which is %s", ErrInvalid, vkey, want)
+			return nil, fmt.Errorf("%w: the signing key%s of %s is not this vault's, which is %s", ErrInvalid, where, vkey, want)
 		}
-		err = dir.PublishBytes(name, []byte(text+"\n"))
+		keys[name] = text
+	}
+	return keys, nil
+}
+
+// readSigner reads the file of a signing key. An adoption takes one that it is to put
+// in place, if there is none.
+func (v *Vault) readSigner(name string, limit int64) ([]byte, error) {
+	b, err := v.dir.ReadFile(name, limit)
+	if v.adopting != nil && errors.Is(err, fs.ErrNotExist) {
+		if text, ok := v.adopting.keys[name]; ok {
+			return []byte(text + "\n"), nil
+		}
+	}
+	return b, err
+}
+
+// placeKeys puts keys in place that are not there.
+func (v *Vault) placeKeys() error {
+	for _, name := range []string{logKey, cosignerKey} {
+		text, given := v.adopting.keys[name]
+		if !given {
+			continue
+		}
+		err := v.dir.PublishBytes(name, []byte(text+"\n"))
 		if errors.Is(err, fs.ErrExist) {
-			err = nil // the open says if it is another
+			continue // the open has said if it is another
 		}
 		if err != nil {
 			return err
 		}
+		v.adopting.placed = append(v.adopting.placed, name)
 	}
 	return nil
 }
@@ -182,27 +238,40 @@ func (v *Vault) judgeAdoption(s *scanner) error {
 	if a == nil {
 		return nil
 	}
-	if !a.marked {
-		return errNoAdoption
-	}
-	if a.from == noLimit { // garbled: whatever was there, a new epoch begins
+	if a.marked && a.from == noLimit { // garbled: whatever was there, a new epoch begins
 		a.from = s.size
 	}
-	if a.from > s.size {
+	if a.marked && a.from > s.size {
 		return fmt.Errorf("%w: it was restored at size %d, its log holds %d records", ErrDamaged, a.from, s.size)
 	}
-	if a.newest == nil {
+	if err := v.judgeNewest(s); err != nil {
+		return err
+	}
+	if err := v.placeKeys(); err != nil {
+		return err
+	}
+	if !a.marked && len(a.placed) == 0 {
+		return errNoAdoption
+	}
+	return nil
+}
+
+// judgeNewest refuses a vault that is behind the newest checkpoint, or of another
+// history.
+func (v *Vault) judgeNewest(s *scanner) error {
+	newest := v.adopting.newest
+	if newest == nil {
 		return nil
 	}
-	if a.newest.Size > s.size {
-		return fmt.Errorf("%w: the newest checkpoint is of size %d, the vault holds %d records; to write here would be a second history under one key. Bring a newer backup or the lost files back; to go on without them the log would need a new origin, which this version cannot give it", ErrLost, a.newest.Size, s.size)
+	if newest.Size > s.size {
+		return fmt.Errorf("%w: the newest checkpoint is of size %d, the vault holds %d records; to write here would be a second history under one key. Bring a newer backup or the lost files back; to go on without them the log would need a new origin, which this version cannot give it", ErrLost, newest.Size, s.size)
 	}
-	root, err := merkle.RootFrom(a.newest.Size, treeHashes{&View{vault: v, tree: v.tiles.Snapshot()}})
+	root, err := merkle.RootFrom(newest.Size, treeHashes{&View{vault: v, tree: v.tiles.Snapshot()}})
 	if err != nil {
 		return v.damaged(err)
 	}
-	if root != a.newest.Root {
-		return fmt.Errorf("%w: at size %d the vault has root %v, the newest checkpoint says %v: they are two histories, and both are signed; keep both", ErrDamaged, a.newest.Size, root, a.newest.Root)
+	if root != newest.Root {
+		return fmt.Errorf("%w: at size %d the vault has root %v, the newest checkpoint says %v: they are two histories, and both are signed; keep both", ErrDamaged, newest.Size, root, newest.Root)
 	}
 	return nil
 }

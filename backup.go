@@ -54,7 +54,9 @@ type BackupStream interface {
 // Nobody waits for it: other processes may write meanwhile, and a store that was
 // opened for reading gives up its lock for that. The error matches [ErrConflict] if the
 // folder holds anything else than backups of this vault at or before its
-// position, and [ErrLocked] if another process backs up to it.
+// position, [ErrDamaged] if it holds a backup whose manifest is damaged, and
+// [ErrLocked] if another process backs up to it. A report that comes with an error
+// says in Before whether there is an earlier backup, which still counts.
 func (s *Store) Backup(ctx context.Context, name string, target fsx.Disk, o BackupOptions) (*BackupReport, error) {
 	t, err := openBackup(target, s.host.Owner)
 	if err != nil {
@@ -86,8 +88,8 @@ type backupTarget interface {
 	begin(p *backupPlan, m *manifest) error
 	// put takes one file and returns how many bytes of it were written.
 	put(f *planned) (int64, error)
-	// finish is called when all are there.
-	finish(m *manifest) error
+	// finish is called when all are there, and says what it met.
+	finish(m *manifest) (notes []string, err error)
 }
 
 func (s *Store) backup(ctx context.Context, name string, t backupTarget, o BackupOptions) (report *BackupReport, err error) {
@@ -96,41 +98,44 @@ func (s *Store) backup(ctx context.Context, name string, t backupTarget, o Backu
 	if earlier != nil {
 		roots[earlier.head.Size] = merkle.Hash{}
 	}
+	report = &BackupReport{Vault: name}
+	if earlier != nil {
+		report.Before = earlier.head.Size
+	}
 	p, err := s.planWithTries(ctx, name, o, roots)
 	if err != nil {
-		return nil, err
+		return report, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	m := p.manifest()
-	report = &BackupReport{
-		Vault: name, ID: m.vault.String(), Origin: m.head.Origin, Size: m.head.Size, Root: m.head.Root, Time: m.time,
-		Notes: p.notes, Bytes: p.total,
-	}
+	report.ID, report.Origin, report.Size, report.Root, report.Time = m.vault.String(), m.head.Origin, m.head.Size, m.head.Root, m.time
+	report.Notes, report.Bytes = p.notes, p.total
 	if earlier != nil {
 		if err := goesOn(earlier, m, roots); err != nil {
-			return nil, err
+			return report, err
 		}
-		report.Before = earlier.head.Size
 	}
 	if err := t.begin(p, m); err != nil {
-		return nil, err
+		return report, err
 	}
 	done := int64(0)
 	for i := range p.files {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return report, err
 		}
 		n, err := t.put(&p.files[i])
 		if err != nil {
-			return nil, fmt.Errorf("backing up %s: %w", p.files[i].name, err)
+			return report, fmt.Errorf("backing up %s: %w", p.files[i].name, err)
 		}
 		report.Written += n
 		if done += p.files[i].size; o.Progress != nil {
 			o.Progress(done, p.total)
 		}
 	}
-	if err := t.finish(m); err != nil {
-		return nil, err
+	notes, err := t.finish(m)
+	report.Notes = append(report.Notes, notes...)
+	if err != nil {
+		return report, err
 	}
 	report.Files = len(m.files)
 	_, report.Keys = m.file(logKey)
@@ -176,7 +181,7 @@ func (s *Store) readerOf(ctx context.Context, name string) (*Vault, error) {
 	beside.opts.ReadOnly = true
 	v, err := beside.open(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("vault %q: %w", name, err)
+		return nil, ofVault(name, err)
 	}
 	return v, nil
 }
@@ -197,7 +202,7 @@ func (s *Store) letGo(ctx context.Context, name string) error {
 		return nil
 	}
 	if err := s.recoverFirst(ctx, name, s.vaultDir(name)); err != nil {
-		return fmt.Errorf("vault %q: %w", name, err)
+		return ofVault(name, err)
 	}
 	if s.lock == nil {
 		return nil
@@ -243,7 +248,7 @@ func (t *backupStream) put(f *planned) (int64, error) {
 	return f.size, f.copyTo(w)
 }
 
-func (t *backupStream) finish(*manifest) error { return nil }
+func (t *backupStream) finish(*manifest) ([]string, error) { return nil, nil }
 
 // copyTo puts out a file's bytes and verifies them.
 func (f *planned) copyTo(w io.Writer) error {

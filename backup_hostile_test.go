@@ -3,6 +3,7 @@ package graven
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -147,9 +148,13 @@ func TestHostileBackups(t *testing.T) {
 			t.Errorf("%s: the restore leaves %v", name, entries)
 		}
 		// The next backup to the same place makes it whole again, or says why not.
+		damaged := name == "a manifest cut short"
 		_, err = s.store.Backup(context.Background(), "main", d, BackupOptions{})
 		if errors.Is(err, ErrConflict) {
 			continue
+		}
+		if damaged && !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: the next backup: %v", name, err)
 		}
 		if err == nil {
 			_, err = restored(BackupIn(d), false)
@@ -174,6 +179,105 @@ func TestHostileBackups(t *testing.T) {
 	}
 	s.close()
 	o.close()
+}
+
+// bytesOf are the files of a disk with their bytes.
+func bytesOf(t testing.TB, d fsx.Disk) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	for _, name := range filesUnder(t, d, ".") {
+		got[name] = string(readAll(d, name))
+	}
+	return got
+}
+
+// TestBackupOverADamagedManifest: what the folder holds is not known then, and nothing
+// of it is touched. One that says unfinished is gone on from.
+func TestBackupOverADamagedManifest(t *testing.T) {
+	s := backedUpVault(t, fsx.NewMem())
+	older := fsx.NewMem()
+	s.backup(older, BackupOptions{WithKeys: true})
+	s.grow(2)
+	s.backup(older, BackupOptions{})
+	text := readAll(older, manifestFile)
+	for name, bad := range map[string]string{
+		"empty": "", "cut": string(text[:len(text)/2]), "another text": "hello\n", "a byte more": string(text) + "\n",
+		"another size": strings.Replace(string(text), "# length ", "# length 1", 1),
+	} {
+		d := older.Clone()
+		rewriteFile(t, d, manifestFile, []byte(bad))
+		before := bytesOf(t, d)
+		r, err := s.store.Backup(context.Background(), "main", d, BackupOptions{})
+		if !errors.Is(err, ErrDamaged) || r != nil || !strings.Contains(err.Error(), manifestFile) || !strings.Contains(err.Error(), "another directory") {
+			t.Errorf("%s: %+v %v", name, r, err)
+		}
+		if !maps.Equal(bytesOf(t, d), before) {
+			t.Errorf("%s: the folder was changed", name)
+		}
+	}
+	d := fsx.NewMem()
+	if err := fsx.NewDir(d, fsx.BackupRules()).Replace(manifestFile, []byte(unfinished)); err != nil {
+		t.Fatal(err)
+	}
+	s.backup(d, BackupOptions{})
+	s.close()
+}
+
+// TestBackupLooksAtWhatIsThere: what is gone from a backup, or was changed there, is
+// not taken as there by the next one, which can be restored. Signing keys that are not
+// in the vault's backup any more are not listed, and what stands there is not touched.
+func TestBackupLooksAtWhatIsThere(t *testing.T) {
+	s := backedUpVault(t, fsx.NewMem())
+	sound := fsx.NewMem()
+	s.backup(sound, BackupOptions{WithKeys: true})
+	m, err := readManifest(fsx.NewDir(sound, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, grown := range []bool{false, true} {
+		if grown {
+			s.grow(2)
+		}
+		for _, f := range m.files {
+			for how, spoil := range map[string]func(fsx.Disk) error{
+				"gone":    func(d fsx.Disk) error { return d.Remove(f.name) },
+				"changed": func(d fsx.Disk) error { hurt(t, d, f.name); return nil },
+				"longer":  func(d fsx.Disk) error { rewriteFile(t, d, f.name, append(readAll(d, f.name), 'x')); return nil },
+			} {
+				if how == "changed" && strings.HasPrefix(f.name, "blocks/sealed/") {
+					continue // it is not read again
+				}
+				d := sound.Clone()
+				if err := spoil(d); err != nil {
+					t.Fatal(err)
+				}
+				r := s.backup(d, BackupOptions{})
+				now, err := readManifest(fsx.NewDir(d, nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := restored(BackupIn(d), false); err != nil {
+					t.Errorf("%s %s: %v", f.name, how, err)
+				}
+				_, listed := now.file(f.name)
+				if isKey := f.name == logKey || f.name == cosignerKey; isKey {
+					if exists, _ := fsx.NewDir(d, nil).Exists(f.name); listed || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], f.name) || exists == (how == "gone") {
+						t.Errorf("%s %s: listed %v, there %v, notes %q", f.name, how, listed, exists, r.Notes)
+					}
+					continue
+				}
+				for _, f := range now.files {
+					if f.grows {
+						continue // at least as long
+					}
+					if got, _, err := hashFile(context.Background(), fsx.NewDir(d, nil), f.name); err != nil || got != f.hash {
+						t.Errorf("%s: %s %v", how, f.name, err)
+					}
+				}
+			}
+		}
+	}
+	s.close()
 }
 
 func mustRestore(t *testing.T, from fsx.Disk) *fsx.Mem {

@@ -1,6 +1,8 @@
 package graven
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -28,6 +30,7 @@ type backupDir struct {
 	dir     fsx.Dir
 	lock    io.Closer
 	earlier *manifest // nil: there is none that counts
+	vault   fsx.Dir   // what is backed up, once begin was told
 }
 
 // openBackup takes hold of a folder that is empty or holds a backup.
@@ -48,13 +51,17 @@ func openBackup(disk fsx.Disk, owner string) (*backupDir, error) {
 
 func (t *backupDir) close() error { return t.lock.Close() }
 
-// look reads the manifest of the earlier backup. One that is damaged counts as
-// none: everything is held against the vault again.
+// look reads the manifest of the earlier backup. One that says unfinished counts as
+// none. One that is damaged ends the work: it is replaced at once, so no crash leaves
+// that, and nothing else says whether the files are of a longer backup, of another
+// history, or have keys among them.
 func (t *backupDir) look() (err error) {
 	t.earlier, err = readManifest(t.dir)
 	switch {
-	case err == nil, errors.Is(err, ErrDamaged):
+	case err == nil, errors.Is(err, errBegun):
 		return nil
+	case errors.Is(err, ErrDamaged):
+		return fmt.Errorf("%w; nothing was written, since this may be a longer backup, or one of another history; keep it, and back up to another directory", err)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -71,9 +78,10 @@ func (t *backupDir) look() (err error) {
 func (t *backupDir) before() *manifest { return t.earlier }
 
 // begin says in an empty folder that it is going to be a backup, so that a later
-// one may go on from it. Where a manifest is damaged the log says of which vault
+// one may go on from it. Where a first backup was cut off the log says of which vault
 // the rest is.
 func (t *backupDir) begin(p *backupPlan, _ *manifest) error {
+	t.vault = p.v.dir
 	folders := []string{".", "meta/authority", "meta/policy", "meta/host", "meta/keys/pub", "meta/keys/priv"}
 	if err := sweepAll(t.dir, folders); err != nil {
 		return err
@@ -125,11 +133,17 @@ func (t *backupDir) put(f *planned) (int64, error) {
 		return 0, err
 	}
 	had, listed := t.earlier.file(f.name)
+	sealed := strings.HasPrefix(f.name, "blocks/sealed/")
 	if listed && had.hash == f.hash && size == f.size {
-		return 0, nil
+		if sealed {
+			return 0, nil // most of a backup, and not read again: docs/decisions/0017
+		}
+		if got, err := hashOf(t.dir, f.name, size); err != nil || got == f.hash {
+			return 0, err
+		}
 	}
 	switch {
-	case strings.HasPrefix(f.name, "blocks/sealed/"):
+	case sealed:
 		return t.putSealed(f, size)
 	case strings.HasPrefix(f.name, "log/"), strings.HasPrefix(f.name, "blocks/open/"):
 		return t.grow(f, had, size)
@@ -247,18 +261,21 @@ func hashOf(dir fsx.Dir, name string, size int64) (record.ID, error) {
 
 // finish makes the new backup count, and only then takes away open blocks that
 // it does not have any more.
-func (t *backupDir) finish(m *manifest) error {
-	t.keepKeys(m)
+func (t *backupDir) finish(m *manifest) (notes []string, err error) {
+	if notes, err = t.keepKeys(m); err != nil {
+		return notes, err
+	}
 	if text := m.text(); t.earlier == nil || string(t.earlier.text()) != string(text) {
 		if err := t.dir.Replace(manifestFile, text); err != nil {
-			return err
+			return notes, err
 		}
 	}
-	return errors.Join(t.dropUnlisted("blocks/open", m), t.dropUnlisted("meta/keys/priv", m))
+	return notes, errors.Join(t.dropUnlisted("blocks/open", m), t.dropUnlisted("meta/keys/priv", m))
 }
 
 // dropUnlisted discards what the manifest does not list: open blocks that are sealed by
-// now, and keys that a backup wrote that was cut off.
+// now, and keys that a backup wrote that was cut off. A key that the vault does not have
+// may be the only one, and stays.
 func (t *backupDir) dropUnlisted(folder string, m *manifest) error {
 	entries, err := t.dir.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -266,20 +283,45 @@ func (t *backupDir) dropUnlisted(folder string, m *manifest) error {
 	}
 	for _, e := range entries {
 		name := folder + "/" + e.Name
-		if _, ok := m.file(name); !ok && e.Regular && fsx.BackupRules().Allows(fsx.Discard, name) {
-			err = errors.Join(err, t.dir.Discard(name))
+		if _, ok := m.file(name); ok || !e.Regular || !fsx.BackupRules().Allows(fsx.Discard, name) {
+			continue
 		}
+		if folder == "meta/keys/priv" && !t.hasSame(name) {
+			continue
+		}
+		err = errors.Join(err, t.dir.Discard(name))
 	}
 	return err
 }
 
+// hasSame reports whether the vault has a key with the same bytes.
+func (t *backupDir) hasSame(name string) bool {
+	const maxKey = 8192
+	ours, err := t.vault.ReadFile(name, maxKey)
+	there, thereErr := t.dir.ReadFile(name, maxKey)
+	return err == nil && thereErr == nil && bytes.Equal(ours, there)
+}
+
 // keepKeys lists signing keys that an earlier backup put there: one that goes
-// without does not take them away.
-func (t *backupDir) keepKeys(m *manifest) {
+// without does not take them away. Of those that are not what it put there a restore
+// could make nothing, and a note says so.
+func (t *backupDir) keepKeys(m *manifest) (notes []string, err error) {
 	for _, name := range []string{cosignerKey, logKey} {
 		had, listed := t.earlier.file(name)
-		if _, ok := m.file(name); !ok && listed {
+		if _, ok := m.file(name); ok || !listed {
+			continue
+		}
+		got, _, err := hashFile(context.Background(), t.dir, name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			notes = append(notes, name+" is gone from the backup, and is not listed any more; to have it there back up --with-keys")
+		case err != nil:
+			return notes, err
+		case got != had.hash:
+			notes = append(notes, fmt.Sprintf("%s in the backup has SHA-256 %s, an earlier backup put one with %s there; it is not listed any more, and left as it is; to have the vault's there back up --with-keys", name, got.Hex(), had.hash.Hex()))
+		default:
 			m.insert(had)
 		}
 	}
+	return notes, nil
 }

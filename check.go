@@ -73,6 +73,8 @@ func (r *Report) Damaged() bool {
 // vault, and works on one that refuses to open; if no other process holds the
 // store and the vault opens, it recovers first and mends tiles and the copies of
 // documents, which are derived. What that made again is among the findings, mended.
+// Files that this process may not read are no findings: the error matches
+// [fs.ErrPermission].
 func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report, error) {
 	s.mu.Lock()
 	closed, alone := s.closed, s.lock != nil
@@ -84,6 +86,11 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		return nil, err
 	}
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit}
+	for _, folder := range []string{"log", "blocks", "tile", "index", "state", "checkpoint", "meta/authority", "meta/policy", "meta/keys/pub"} {
+		if err := mayRead(c.dir, folder); err != nil {
+			return nil, ofVault(name, err)
+		}
+	}
 	if !alone || s.opts.ReadOnly || !c.openFirst(s, name) {
 		c.lookOnly(alone)
 	}
@@ -98,6 +105,28 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		return nil, ErrClosed // what it found may only be that
 	}
 	return c.report, err
+}
+
+// mayRead looks for files that this process may not open, in a folder or as a file: they
+// may be whole. Whatever else is wrong with them is for others to say.
+func mayRead(dir fsx.Dir, name string) error {
+	f, err := dir.Open(name)
+	if err == nil {
+		return f.Close()
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	entries, err := dir.ReadDir(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for _, e := range entries {
+		if err := mayRead(dir, name+"/"+e.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lookOnly prepares a check that changes nothing. alone says that no other

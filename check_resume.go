@@ -35,9 +35,12 @@ type checkRun struct {
 	skipped  int   // blocks that were verified before
 }
 
-// beginRun starts a run, or goes on with one that was interrupted.
+// beginRun starts a run, or goes on with one that was interrupted. Blocks that
+// whoever made the checker has verified stand in it already.
 func (c *checker) beginRun() error {
-	c.progress = checkRun{verified: map[record.ID]bool{}}
+	if c.progress.verified == nil {
+		c.progress.verified = map[record.ID]bool{}
+	}
 	if c.live == nil {
 		if c.opts.Resume {
 			c.note("an interrupted check goes on only where this process may write; this one begins anew")

@@ -102,19 +102,17 @@ func (v *Vault) loadPublicKeys() error {
 
 // loadSigner reads the log's signing key, which nobody else may be able to read.
 func (v *Vault) loadSigner() error {
-	info, err := v.dir.Stat(logKey)
+	b, err := v.readSigner(logKey, 4096)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: the log's signing key, %s, is not here, as in a copy for readers; bring it back to write", ErrReadOnly, logKey)
+		return fmt.Errorf("%w: the log's signing key, %s, is not here, as in a copy for readers, which is never written; if this is the vault itself and has lost its keys, graven adopt --key FILE puts them back", ErrReadOnly, logKey)
 	}
 	if err != nil {
 		return err
 	}
-	if !info.Private {
+	if info, err := v.dir.Stat(logKey); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	} else if err == nil && !info.Private {
 		return fmt.Errorf("%w: %s can be read by others; take their rights away (chmod 600) and consider the key exposed", ErrInvalid, logKey)
-	}
-	b, err := v.dir.ReadFile(logKey, 4096)
-	if err != nil {
-		return err
 	}
 	s, err := proof.NewSigner(strings.TrimSuffix(string(b), "\n"))
 	if err != nil {
@@ -124,7 +122,7 @@ func (v *Vault) loadSigner() error {
 		return fmt.Errorf("%s: %w", logKey, err)
 	}
 	v.signer = s
-	if b, err = v.dir.ReadFile(cosignerKey, 8192); errors.Is(err, fs.ErrNotExist) {
+	if b, err = v.readSigner(cosignerKey, 8192); errors.Is(err, fs.ErrNotExist) {
 		v.note("%s is not here: checkpoints are published without a cosignature", cosignerKey)
 		return nil
 	} else if err != nil {

@@ -110,7 +110,7 @@ func manifestError(format string, args ...any) error {
 // signature needs the log's key.
 func parseManifest(b []byte) (*manifest, error) {
 	if string(b) == unfinished {
-		return nil, fmt.Errorf("%w: %s: this backup has not been finished yet; a further graven backup to the same directory does that", ErrDamaged, manifestFile)
+		return nil, errBegun
 	}
 	if !bytes.HasPrefix(b, []byte(manifestHead)) {
 		if bytes.HasPrefix(b, []byte(manifestNewest)) {
@@ -216,5 +216,8 @@ func readManifest(dir fsx.Dir) (*manifest, error) {
 	}
 	return parseManifest(b)
 }
+
+// errBegun is a backup that has begun and not ended for the first time.
+var errBegun = fmt.Errorf("%w: %s: this backup has not been finished yet; a further graven backup to the same directory does that", ErrDamaged, manifestFile)
 
 var errNoBackup = fmt.Errorf("%w: there is no backup here: %s is missing: %w", ErrNotFound, manifestFile, fs.ErrNotExist)

@@ -318,6 +318,9 @@ func (v *Vault) openWriting() error {
 func readGenesis(dir fsx.Dir) (*record.Genesis, error) {
 	name := logName(0)
 	f, err := dir.Open(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s, where the ledger begins: %w", ErrDamaged, name, err)
 	}

@@ -13,9 +13,10 @@ import (
 	"graven/record"
 )
 
-// Repaired is a file of a vault that was replaced, or could not be.
+// Repaired is a file of a vault that was replaced, or could not be, or not with all
+// that the log mentions in it: such a file may be there twice.
 type Repaired struct {
-	File string // relative to the vault's folder
+	File string // relative to the vault's folder; "log" or "blocks" if nothing tells which
 	What string // what was wrong with it
 	Kept string // where the damaged file is now; empty if there was none
 	Err  error  // why it was not replaced; nil if it was
@@ -27,6 +28,15 @@ type RepairReport struct {
 	Size    uint64 // up to which the log was verified
 	Files   []Repaired
 	Checked int // files of log and blocks that were looked at
+}
+
+// Damaged is how many files were damaged.
+func (r *RepairReport) Damaged() int {
+	files := map[string]bool{}
+	for _, f := range r.Files {
+		files[f.File] = true
+	}
+	return len(files)
 }
 
 // Failed reports whether damage was found that is still there.
@@ -43,7 +53,8 @@ func (r *RepairReport) Failed() bool {
 //
 // The damaged file is kept: it gets a second name below meta/host/cut before
 // the sound one takes its place, at once. So a crash leaves the one or the other, and
-// Repair may be run again. What cannot be replaced is in the report, with why;
+// Repair may be run again. At the end all that the log mentions in open blocks is
+// hashed: a copy may end before it. What cannot be replaced is in the report, with why;
 // the error is for what ended the work. It matches [ErrConflict] if the copy is of
 // another vault.
 func (s *Store) Repair(ctx context.Context, name string, from fsx.Disk) (*RepairReport, error) {
@@ -67,7 +78,7 @@ func (s *Store) Repair(ctx context.Context, name string, from fsx.Disk) (*Repair
 		report: &RepairReport{Vault: name},
 	}
 	if err := r.run(); err != nil {
-		return r.report, markFull(fmt.Errorf("vault %q: %w", name, err))
+		return r.report, markFull(ofVault(name, err))
 	}
 	return r.report, nil
 }
@@ -86,6 +97,11 @@ func (r *repairer) run() error {
 	// What a repair that was cut off left half written.
 	if err := sweepAll(r.dir, []string{"log", "blocks/open", "meta/host/cut"}); err != nil {
 		return err
+	}
+	for _, folder := range []string{"log", "blocks"} {
+		if err := mayRead(r.dir, folder); err != nil {
+			return err // not damaged as far as anybody knows
+		}
 	}
 	if err := r.identify(); err != nil {
 		return err
@@ -106,7 +122,10 @@ func (r *repairer) run() error {
 			return err
 		}
 	}
-	return r.openBlocks(sealed)
+	if err := r.openBlocks(sealed); err != nil {
+		return err
+	}
+	return r.left(scan.blocks)
 }
 
 // identify reads what both sides are of. The first line of the log may itself

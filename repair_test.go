@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func filesUnder(t testing.TB, d fsx.Disk, folder string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if name := folder + "/" + e.Name; e.Dir {
+		if name := path.Join(folder, e.Name); e.Dir {
 			names = append(names, filesUnder(t, d, name)...)
 		} else {
 			names = append(names, name)
@@ -119,6 +120,53 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// TestRepairNamesWhatIsLeft: damage in an open block behind the end of the copy's, and
+// what is missing where a lost or cut one came back from an older copy. A copy that has
+// it all brings it back.
+func TestRepairNamesWhatIsLeft(t *testing.T) {
+	mem := repairable(t)
+	folders(t, mem, "n")
+	s := &script{t: t, host: scriptHost(fsx.Under(mem, "s"), 4)}
+	s.reopen()
+	s.backup(fsx.Under(mem, "n"), BackupOptions{})
+	s.close()
+	vaultOf := func(d fsx.Disk) fsx.Disk { return fsx.Under(d, "s/vaults/main") }
+	name := ""
+	for _, n := range filesUnder(t, vaultOf(mem), "blocks/open") {
+		if strings.HasPrefix(n, "blocks/open/main-") {
+			name = n
+		}
+	}
+	text, value := readAll(vaultOf(mem), name), "than the backup"
+	at := int64(strings.Index(string(text), value))
+	if at < 0 {
+		t.Fatalf("%s does not hold %q", name, value)
+	}
+	for how, damage := range map[string]func(fsx.Disk) error{
+		"hurt": func(d fsx.Disk) error { hurtAt(t, d, name, at); return nil },
+		"gone": func(d fsx.Disk) error { return d.Remove(name) },
+		"cut":  func(d fsx.Disk) error { rewriteFile(t, d, name, text[:at]); return nil },
+	} {
+		disk := mem.Clone()
+		if err := damage(vaultOf(disk)); err != nil {
+			t.Fatal(err)
+		}
+		r, err := repair(fsx.Under(disk, "s"), fsx.Under(disk, "b"))
+		if err != nil || !r.Failed() || r.Damaged() == 0 {
+			t.Errorf("%s: an older copy: %+v %v", how, r, err)
+		}
+		if rep := checkAll(t, fsx.Under(disk, "s"), false); len(rep.Findings) == 0 {
+			t.Errorf("%s: nothing is left", how)
+		}
+		if r, err = repair(fsx.Under(disk, "s"), fsx.Under(disk, "n")); err != nil || r.Failed() || len(r.Files) != 1 {
+			t.Errorf("%s: a newer copy: %+v %v", how, r, err)
+		}
+		if rep := checkAll(t, fsx.Under(disk, "s"), false); len(rep.Findings) > 0 {
+			t.Errorf("%s: check finds %v", how, rep.Findings)
+		}
+	}
+}
+
 // TestRepairTakesNobodysWord: a damaged copy, also with a manifest that fits it, a
 // copy of another vault, and one that is not there.
 func TestRepairTakesNobodysWord(t *testing.T) {
@@ -209,4 +257,23 @@ func TestCrashOfARepair(t *testing.T) {
 			t.Errorf("call %d: again: %+v %v", n, r, err)
 		}
 	}
+}
+
+// TestRepairBehindACrash: what a cut of power left behind the checkpoint is for the
+// next open to bring in order, and no damage that a repair names.
+func TestRepairBehindACrash(t *testing.T) {
+	mem := fsx.NewMem()
+	folders(t, mem, "s", "b")
+	s := backedUpVault(t, fsx.Under(mem, "s"))
+	s.backup(fsx.Under(mem, "b"), BackupOptions{})
+	mem.Record()
+	s.grow(2)
+	s.group(put("later", "than the backup"))
+	eachCrash(t, mem, 1, func(d *fsx.Mem, _ []any) error {
+		r, err := repair(fsx.Under(d, "s"), fsx.Under(d, "b"))
+		if err == nil && len(r.Files) > 0 {
+			err = fmt.Errorf("a repair finds %+v", r.Files)
+		}
+		return err
+	})
 }

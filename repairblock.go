@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -98,6 +99,48 @@ func (r *repairer) openBlock(name string) error {
 		return errors.Join(err, in.Close())
 	})
 }
+
+// left names what is still damaged or missing in open blocks, as a check finds it:
+// the copy may be older, or end before the damage. Sealed blocks were verified.
+func (r *repairer) left(sealed []record.Block) error {
+	c := &checker{ctx: r.ctx, dir: r.dir, report: &Report{Vault: r.report.Vault}, limit: noLimit}
+	c.lookOnly(true)
+	c.progress.verified = map[record.ID]bool{}
+	for _, rec := range sealed {
+		c.progress.verified[rec.ID] = true
+	}
+	if err := c.run(); err != nil {
+		return err
+	}
+	known := r.report.Failed() // values of a file that was not replaced are missing, too
+	missing, first := 0, ""
+	for _, f := range c.report.Findings {
+		switch {
+		case strings.HasPrefix(f.File, "blocks/open/"):
+			if slices.ContainsFunc(r.report.Files, func(done Repaired) bool { return done.File == f.File && done.Err != nil }) {
+				continue
+			}
+			what := f.What
+			if f.Offset >= 0 {
+				what = fmt.Sprintf("offset %d: %s", f.Offset, what)
+			}
+			r.report.Files = append(r.report.Files, Repaired{File: f.File, What: what, Err: errNotInCopy})
+		case !known && (f.File == "" || f.File == "blocks" || f.File == "blocks/open"):
+			if missing++; missing == 1 {
+				first = strings.TrimPrefix(f.What, ErrDamaged.Error()+": ")
+			}
+		}
+	}
+	if missing > 0 {
+		r.report.Files = append(r.report.Files, Repaired{
+			File: "blocks", What: fmt.Sprintf("%d things that the log mentions are in none; the first: %s", missing, first), Err: errNotInCopy,
+		})
+	}
+	return nil
+}
+
+// errNotInCopy is why damage is left though the copy is sound.
+var errNotInCopy = errors.New("the copy does not have it; another one may")
 
 // frames verifies an open block up to a length, and returns the hash of that much.
 func (r *repairer) frames(dir fsx.Dir, name string, length int64) (record.ID, error) {

@@ -13,6 +13,7 @@ import (
 	"graven/internal/block"
 	"graven/internal/fsx"
 	"graven/merkle"
+	"graven/proof"
 	"graven/record"
 	"graven/rescue"
 )
@@ -62,7 +63,8 @@ func OpenForRestore(ctx context.Context, host Host, o Options) (*Store, error) {
 // Restore makes a vault from a backup. Everything is verified before the vault
 // has its name, as a check does: hashes, lines, roots, blocks, artifacts, state
 // and the checkpoint's signature. A backup that is incomplete, damaged or not of one
-// piece is [ErrDamaged], and leaves nothing. A name that is taken is [ErrVaultExists].
+// piece is [ErrDamaged], and leaves nothing. One of another log than VKey's is
+// [proof.ErrSignature]. A name that is taken is [ErrVaultExists].
 //
 // The vault cannot be written until it is adopted: records that it lost may
 // be known to others (rule 9). See [Store.Adopt].
@@ -77,6 +79,11 @@ func (s *Store) Restore(ctx context.Context, src BackupReader, o RestoreOptions)
 	if o.Vault != "" && o.Vault != m.name {
 		return nil, fmt.Errorf("%w: this is a backup of vault %q, not of %q; a vault keeps the name that its first record says", ErrInvalid, m.name, o.Vault)
 	}
+	if o.VKey != "" {
+		if _, err := openNote(m.note, strings.TrimSpace(o.VKey)); err != nil {
+			return nil, fmt.Errorf("%w: this is a backup of vault %q of log %s, whose checkpoint is not signed by the key %s", proof.ErrSignature, m.name, m.head.Origin, strings.TrimSpace(o.VKey))
+		}
+	}
 	r := &restorer{s: s, ctx: ctx, src: src, m: m, o: o, report: &RestoreReport{
 		Vault: m.name, ID: m.vault.String(), Origin: m.head.Origin, Size: m.head.Size, Root: m.head.Root,
 	}}
@@ -85,7 +92,7 @@ func (s *Store) Restore(ctx context.Context, src BackupReader, o RestoreOptions)
 		err = ErrVaultExists
 	}
 	if err != nil {
-		return nil, markFull(fmt.Errorf("vault %q: %w", m.name, err))
+		return nil, markFull(ofVault(m.name, err))
 	}
 	return r.report, nil
 }
@@ -275,7 +282,7 @@ func (r *restorer) isWhat(v *Vault, w *View) error {
 	case w.head != r.m.head:
 		return manifestError("its checkpoint is of size %d and root %v, the log of %d and %v", r.m.head.Size, r.m.head.Root, w.head.Size, w.head.Root)
 	case r.o.VKey != "" && strings.TrimSpace(r.o.VKey) != v.vkeys[0]:
-		return fmt.Errorf("%w: the backup is signed by the log key %s, wanted %s", ErrDamaged, v.vkeys[0], strings.TrimSpace(r.o.VKey))
+		return fmt.Errorf("%w: the backup is signed by the log key %s, wanted %s", proof.ErrSignature, v.vkeys[0], strings.TrimSpace(r.o.VKey))
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func (s *Store) Vault(ctx context.Context, name string) (*Vault, error) {
 	}
 	v, err := s.open(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("vault %q: %w", name, err)
+		return nil, ofVault(name, err)
 	}
 	s.vaults[name] = v
 	return v, nil
@@ -208,7 +208,7 @@ func (s *Store) CreateVault(ctx context.Context, c CreateOptions) (*Vault, error
 		if errors.Is(err, fs.ErrExist) {
 			err = ErrVaultExists
 		}
-		return nil, fmt.Errorf("vault %q: %w", c.Vault, err)
+		return nil, ofVault(c.Vault, err)
 	}
 	return s.Vault(ctx, c.Vault)
 }

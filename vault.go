@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -401,8 +402,12 @@ func (v *Vault) damaged(err error) error {
 	return v.wayOut(wrapDamage(err))
 }
 
-// wrapDamage marks the rooms' reports of damage as [ErrDamaged].
+// wrapDamage marks the rooms' reports of damage as [ErrDamaged]. What this process may
+// not read may be whole.
 func wrapDamage(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
 	if errors.Is(err, block.ErrUnknownVersion) || errors.Is(err, wal.ErrUnknownVersion) || errors.Is(err, record.ErrUnknownVersion) {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
@@ -418,6 +423,15 @@ func wrapDamage(err error) error {
 		}
 	}
 	return err
+}
+
+// ofVault says of which vault an error is, unless it does so already.
+func ofVault(name string, err error) error {
+	prefix := fmt.Sprintf("vault %q: ", name)
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf("%s%w", prefix, err)
 }
 
 // leafDamage says where the bytes lie that are not the leaf they should be.

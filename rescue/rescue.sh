@@ -3,7 +3,7 @@
 #
 #     sh rescue.sh OUT
 #
-# It reads the folder that it lies in, changes nothing there, and writes into OUT (made if it is missing):
+# It reads the folder that it lies in, changes nothing there, and writes into OUT (empty, or made):
 #
 #     OUT/<64 hex>         every value, chunk, list and document found, named by its SHA-256, which is checked;
 #                          a value stored in chunks also whole
@@ -44,11 +44,12 @@ case ${1-} in
 *) OUT=./$1 ;;
 esac
 [ $# = 1 ] || die "one argument wanted, the folder OUT; got $#"
-for tool in sha256sum basenc base64 split head tail tr cut sort join paste wc cat cp mv rm mkdir yes; do
+for tool in sha256sum basenc base64 split head tail tr cut sort join paste wc cat cp mv rm mkdir ls yes; do
 	command -v "$tool" >/dev/null || die "$tool is missing: GNU coreutils 8.31 or newer are needed"
 done
 mkdir -p -- "$OUT" || die "cannot make $OUT"
 OUT=$(cd -- "$OUT" && pwd -P) || die "cannot enter $1"
+[ -z "$(ls -A -- "$OUT")" ] || die "$1 holds something; choose an empty folder, or one that is yet to be made"
 case $0 in */*) VAULT=${0%/*} ;; *) VAULT=. ;; esac
 case $OUT in *"$NL"*) die "$OUT: choose a folder without a line end in its path" ;; esac
 cd -- "${VAULT:-/}" || die "cannot enter $VAULT"
@@ -103,16 +104,6 @@ member() { # NAME: sets got to the string member NAME of line, or to nothing
 		got=${got%%\"*}
 		;;
 	esac
-}
-
-old_files() { # what stands in OUT already under such a name must be what the name says
-	files "$OUT" '????????????????????????????????????????????????????????????????'
-	for one in $found; do
-		is_hex "${one##*/}" 64 && say "${one##*/}  ${one##*/}"
-	done >"$W/old"
-	if [ -s "$W/old" ]; then
-		(cd "$OUT" && sha256sum -c --quiet .work/old >/dev/null 2>&1) || die "$OUT has files that are not what their names say; choose an empty folder"
-	fi
 }
 
 # ---- the log -----------------------------------------------------------------------------------------------
@@ -925,7 +916,6 @@ join_chunks() {
 	done
 }
 
-old_files
 read_genesis
 read_blocks # first, while the shell is small and starts processes fast
 read_log

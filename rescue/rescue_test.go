@@ -459,23 +459,30 @@ func TestOtherShells(t *testing.T) {
 	}
 }
 
-// TestOldFolder: a folder that was used before is used again if it holds nothing false.
-func TestOldFolder(t *testing.T) {
+// TestFullFolder: a folder that holds anything, also what an earlier run wrote, is not
+// written to.
+func TestFullFolder(t *testing.T) {
 	t.Parallel()
 	v := sample(t)
 	v.write(len(v.lines), true)
-	_, folder, _ := run(t, v.dir)
-	if out, _, code := runIn(t, "/bin/sh", v.dir, folder); code != 0 {
-		t.Errorf("a second time: exit code %d:\n%s", code, out)
-	}
-	found(t, v, folder)
-	if err := os.WriteFile(filepath.Join(folder, sum("hello\n")), []byte("false\n"), 0o644); err != nil {
+	_, used, _ := run(t, v.dir)
+	hidden := t.TempDir()
+	if err := os.WriteFile(filepath.Join(hidden, ".x"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/bin/sh", filepath.Join(v.dir, "rescue.sh"), folder)
-	out, _ := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "not what their names say") {
-		t.Errorf("a false file: exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
+	for _, folder := range []string{used, hidden} {
+		before, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/bin/sh", filepath.Join(v.dir, "rescue.sh"), folder)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "choose an empty folder") {
+			t.Errorf("exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
+		}
+		if after, err := os.ReadDir(folder); err != nil || len(after) != len(before) {
+			t.Errorf("%d entries, before %d: %v", len(after), len(before), err)
+		}
 	}
 }
 

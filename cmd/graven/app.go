@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"graven"
 	"graven/local"
@@ -51,7 +52,8 @@ AT         as it was: a seq (that record included), a time (2026-11-21T12:00:00Z
 -o json    one JSON value a line; records are their own JSON
 
 Exit codes: 0 done; 1 verification failed, or damage found; 2 wrong use; 3 not found; 4 denied; 5 locked, full
-or otherwise unavailable; 6 it exists already, or a conflict; 7 any other error.
+or otherwise unavailable; 6 it exists already, or a conflict; 7 any other error; 130 interrupted, 143 asked to
+terminate: what was acknowledged is durable.
 
 Settings are flags, variables GRAVEN_STORE, GRAVEN_VAULT, GRAVEN_OUTPUT, GRAVEN_ACTOR, GRAVEN_SIGN, GRAVEN_LOCK_WAIT,
 GRAVEN_NO_COLOR, GRAVEN_CONFIG, or lines of a TOML file, the first that is given.`
@@ -131,8 +133,8 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // open opens the store, for reading or for writing.
 func (a *app) open(ctx context.Context, readOnly bool) (*graven.Store, error) {
-	if info, err := os.Stat(a.conf.Store); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("%s: %w: it is a file, not a directory", a.conf.Store, graven.ErrNoStore)
+	if err := wantDirectory("--store", a.conf.Store); err != nil {
+		return nil, err
 	}
 	return local.Open(ctx, a.conf.Store, graven.Options{
 		ReadOnly: readOnly, LockWait: a.conf.LockWait,
@@ -242,11 +244,7 @@ func (e *errWriter) Write(p []byte) (n int, err error) {
 // isTerminal reports whether w is a terminal, for progress and colour.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // bold is for the few words that must not be overlooked.

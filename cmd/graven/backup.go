@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +38,11 @@ func (a *app) backupCommand() *cobra.Command {
 			if argv[0] == "-" && isTerminal(a.out) {
 				return usage("a backup is not for a terminal; send it to a file: graven backup - >ledger.tar.zst")
 			}
+			if argv[0] != "-" {
+				if err := apart("TARGET", argv[0], a.conf.Store); err != nil {
+					return err
+				}
+			}
 			return a.withStore(cmd.Context(), true, func(s *graven.Store) error {
 				return a.backup(cmd.Context(), s, argv[0], keys)
 			})
@@ -53,11 +61,16 @@ func (a *app) backup(ctx context.Context, s *graven.Store, target string, keys b
 	if toStream {
 		r, err = a.backupStream(ctx, s, o)
 	} else {
+		undo := undoing(target)
 		r, err = local.Backup(ctx, s, a.conf.Vault, target, o)
+		undo(err)
 	}
 	p.end()
+	if err != nil && toStream && (errors.Is(err, graven.ErrFull) || errors.Is(err, syscall.ENOSPC)) {
+		return &advisedError{err, "Make room and do it again. What came out is no whole backup, and cannot be restored."}
+	}
 	if err != nil {
-		return backupAdvice(err)
+		return backupAdvice(err, r)
 	}
 	for _, n := range r.Notes {
 		a.talk("note: %s", oneLine(n))
@@ -81,17 +94,24 @@ func (a *app) backup(ctx context.Context, s *graven.Store, target string, keys b
 }
 
 // backupAdvice says what to do where a backup's errors need other advice than
-// those of other commands.
-func backupAdvice(err error) error {
+// those of other commands. r is what came with the error; nil: the vault was not
+// looked at.
+func backupAdvice(err error, r *graven.BackupReport) error {
+	still := ""
+	if r != nil && r.Before > 0 {
+		still = fmt.Sprintf(" The earlier backup, of size %d, is still good.", r.Before)
+	}
 	switch {
 	case errors.Is(err, graven.ErrNotEmpty):
 		return &advisedError{err, "Name an empty directory, one that is yet to be made, or that of an earlier backup of this vault."}
 	case errors.Is(err, graven.ErrConflict):
 		return &advisedError{err, "Nothing was changed. Back up to a directory of its own, and look why the two differ."}
 	case errors.Is(err, graven.ErrFull):
-		return &advisedError{err, "Make room there and do it again: it goes on from what was written. An earlier backup is still good."}
+		return &advisedError{err, "Make room there and do it again: it goes on from what was written." + still}
+	case errors.Is(err, graven.ErrDamaged) && r == nil:
+		return &advisedError{err, "The backup there cannot be gone on from or restored as it is; sh rescue.sh OUT in its directory saves what is whole."}
 	case errors.Is(err, graven.ErrDamaged):
-		return &advisedError{err, "An earlier backup is still good. List all damage with: graven check   Bring it back with: graven repair --from BACKUP"}
+		return &advisedError{err, "List all damage with: graven check   Bring it back with: graven repair --from BACKUP" + still}
 	}
 	return err
 }
@@ -126,7 +146,19 @@ func (a *app) restore(ctx context.Context, source, vkey string, o graven.Restore
 		if o.VKey, err = a.readVKey(ctx, vkey, proof.TypeEd25519); err != nil {
 			return err
 		}
+		if _, err := proof.ParseVKey(o.VKey); err != nil {
+			return usage("--vkey: %w", err)
+		}
 	}
+	inSource := source
+	if source == "-" {
+		inSource = ""
+	}
+	if err := apart("--store", a.conf.Store, inSource); err != nil {
+		return err
+	}
+	undo := undoing(a.conf.Store)
+	defer func() { undo(err) }()
 	s, err := local.OpenForRestore(ctx, a.conf.Store, graven.Options{LockWait: a.conf.LockWait})
 	if err != nil {
 		return err
@@ -166,6 +198,8 @@ func restoreAdvice(err error) error {
 		return &advisedError{err, "Nothing was changed. Restore into another store: --store DIR"}
 	case errors.Is(err, graven.ErrDamaged):
 		return &advisedError{err, "Nothing was restored. Use another backup; of a damaged one, sh rescue.sh OUT in its directory saves what is whole."}
+	case errors.Is(err, proof.ErrSignature):
+		return &advisedError{err, "Nothing was restored. It is the backup of another log, or the key of one: graven key prints that of a vault."}
 	case errors.Is(err, graven.ErrFull):
 		return &advisedError{err, "Nothing was restored. Make room there and do it again."}
 	case errors.Is(err, graven.ErrNotFound):
@@ -188,7 +222,9 @@ func (a *app) adoptCommand() *cobra.Command {
 			"first take for a fraud. So look for the newest checkpoint that anybody holds (a witness, a mirror, a client,\n" +
 			"the last line of a mail) and give it with --newest; if it is beyond the vault, the adoption is refused. Say\n" +
 			"--nothing-newer only if you know that nothing beyond the vault's size was ever given out.\n\n" +
-			"Writing takes the signing keys. Those that were not in the backup are put in place with --key.",
+			"Writing takes the signing keys. Those that were not in the backup are put in place with --key. Nothing is put in\n" +
+			"place if there is nothing to adopt, but in a vault that only lost its keys: it gets them back, and no new epoch.\n" +
+			"A mirror is never adopted.",
 		Example: "  graven adopt --newest witness/checkpoint --key log.skey --key cosigner.skey",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -205,11 +241,18 @@ func (a *app) adoptCommand() *cobra.Command {
 }
 
 func (a *app) adopt(ctx context.Context, newest string, nothingNewer bool, keys []string) error {
-	o := graven.AdoptOptions{NothingNewer: nothingNewer}
+	o := graven.AdoptOptions{NothingNewer: nothingNewer, NewestFrom: newest, KeysFrom: keys}
 	var err error
 	if newest != "" {
 		if o.Newest, err = readSmall(ctx, newest); err != nil {
 			return err
+		}
+		text, _, ok := bytes.Cut(o.Newest, []byte("\n\n"))
+		if !ok {
+			return usage("--newest %s: it holds no checkpoint, which is text as graven checkpoint prints it", newest)
+		}
+		if _, err := proof.ParseCheckpointText(append(text[:len(text):len(text)], '\n')); err != nil {
+			return usage("--newest %s: it holds no checkpoint: %w", newest, err)
 		}
 	}
 	for _, name := range keys {
@@ -230,8 +273,12 @@ func (a *app) adopt(ctx context.Context, newest string, nothingNewer bool, keys 
 		for _, n := range r.Notes {
 			a.talk("note: %s", oneLine(n))
 		}
-		out := map[string]any{"vault": r.Vault, "from": r.From, "size": r.Size, "epoch": r.Epoch, "root": r.Root.String()}
+		out := map[string]any{"vault": r.Vault, "from": r.From, "size": r.Size, "epoch": r.Epoch, "root": r.Root.String(), "keys": append([]string{}, r.Keys...)}
 		return a.print(out, func(w io.Writer) {
+			if r.From == r.Size {
+				fmt.Fprintf(w, "ok: vault %s needed no adoption; put back: %s; it can be written, in epoch %d as before\n", r.Vault, strings.Join(r.Keys, ", "), r.Epoch)
+				return
+			}
 			fmt.Fprintf(w, "ok: vault %s goes on from size %d in epoch %d; size %d, root %v\n", r.Vault, r.From, r.Epoch, r.Size, r.Root)
 		})
 	})
@@ -258,9 +305,10 @@ func (a *app) repairCommand() *cobra.Command {
 		Use:   "repair --from BACKUP",
 		Short: "Replace damaged files of a vault with those of a backup",
 		Long: "Replace damaged log files, sealed blocks and open blocks of a vault with the bytes of BACKUP, the directory of a\n" +
-			"backup or any other copy of the vault's folder. They are taken only if they are what the vault itself says: lines\n" +
+			"backup, any other copy of the vault's folder, or a store that has one, such as one of mirrors. They are taken only if they are what the vault itself says: lines\n" +
 			"that lead to its signed checkpoint, blocks and values with the hashes that its records name. What of an older\n" +
-			"backup is still the same is taken from it, what came later stays as it is.\n\n" +
+			"backup is still the same is taken from it, what came later stays as it is. At the end all values in open blocks are\n" +
+			"looked at, and what is still damaged or missing there is named.\n\n" +
 			"The damaged file is kept, under meta/host/cut in the vault's folder. Then see what is left with: graven check\n\n" +
 			"Exits with 0 if nothing was damaged or all of it was replaced; with 1 if damage is left; otherwise as\n" +
 			"graven --help says.",
@@ -270,11 +318,46 @@ func (a *app) repairCommand() *cobra.Command {
 			if from == "" {
 				return usage("--from BACKUP is wanted")
 			}
-			return a.withStore(cmd.Context(), false, func(s *graven.Store) error { return a.repair(cmd.Context(), s, from) })
+			dir, err := a.copyIn(from)
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), false, func(s *graven.Store) error { return a.repair(cmd.Context(), s, dir) })
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "directory of a backup, or of another copy of the vault's folder")
+	cmd.Flags().StringVar(&from, "from", "", "directory of a backup, of another copy of the vault's folder, or of a store with one")
 	return cmd
+}
+
+// repairAdvice says what to do where a repair's errors need other advice than
+// those of other commands.
+func repairAdvice(err error) error {
+	switch {
+	case errors.Is(err, graven.ErrNotFound):
+		return &advisedError{err, "Name the directory of a backup, another copy of the vault's folder, or a store that has one: --from DIR"}
+	case errors.Is(err, graven.ErrConflict):
+		return &advisedError{err, "Nothing was changed. Name a copy of this vault."}
+	case errors.Is(err, graven.ErrFull):
+		return &advisedError{err, "Make room there and repair again. What was not replaced is as it was."}
+	case errors.Is(err, graven.ErrDamaged):
+		return &advisedError{err, "What was not replaced is as it was. Try another copy; sh rescue.sh OUT in the vault's folder saves what is whole."}
+	}
+	return err
+}
+
+// copyIn is the folder of the vault's copy in a directory: of a store, such as one of
+// mirrors, that of the vault with the same name.
+func (a *app) copyIn(from string) (string, error) {
+	if err := wantDirectory("--from", from); err != nil {
+		return "", err
+	}
+	if vault := filepath.Join(from, "vaults", a.conf.Vault); !isBackup(from) && isDirectory(vault) {
+		from = vault
+	}
+	if same(from, filepath.Join(a.conf.Store, "vaults", a.conf.Vault)) {
+		return "", usage("--from %s is the vault itself; name a backup or another copy of it", from)
+	}
+	return from, nil
 }
 
 func (a *app) repair(ctx context.Context, s *graven.Store, from string) error {
@@ -297,15 +380,15 @@ func (a *app) repair(ctx context.Context, s *graven.Store, from string) error {
 		}
 	}
 	if err != nil {
-		return err
+		return repairAdvice(err)
 	}
-	sum := map[string]any{"ok": !r.Failed(), "vault": r.Vault, "size": r.Size, "files": r.Checked, "damaged": len(r.Files)}
+	sum := map[string]any{"ok": !r.Failed(), "vault": r.Vault, "size": r.Size, "files": r.Checked, "damaged": r.Damaged()}
 	words := "ok"
 	if r.Failed() {
 		words = "DAMAGE IS LEFT"
 	}
 	if err := a.print(sum, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: vault %s, %d files looked at, %d were damaged\n", words, r.Vault, r.Checked, len(r.Files))
+		fmt.Fprintf(w, "%s: vault %s, %d files looked at, %d were damaged\n", words, r.Vault, r.Checked, r.Damaged())
 	}); err != nil {
 		return err
 	}

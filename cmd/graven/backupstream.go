@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -27,13 +28,9 @@ func (a *app) backupStream(ctx context.Context, s *graven.Store, o graven.Backup
 	t := &tarStream{ctx: ctx, w: tar.NewWriter(z)}
 	r, err := s.BackupStream(ctx, a.conf.Vault, t, o)
 	if err != nil {
-		// Not ended, so that nobody takes it for whole.
-		return nil, err
+		return r, err // not ended, so that nobody takes it for whole
 	}
-	if err := errors.Join(t.w.Close(), z.Close(), out.Flush()); err != nil {
-		return nil, err
-	}
-	return r, nil
+	return r, errors.Join(t.w.Close(), z.Close(), out.Flush())
 }
 
 // tarStream is a [graven.BackupStream].
@@ -66,7 +63,7 @@ func (a *app) restoreStream(ctx context.Context, s *graven.Store, source string,
 		return nil, err
 	}
 	defer z.Close()
-	r, err := s.Restore(ctx, &tarSource{tar.NewReader(z)}, o)
+	r, err := s.Restore(ctx, &tarSource{tar.NewReader(z), z}, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
@@ -74,12 +71,18 @@ func (a *app) restoreStream(ctx context.Context, s *graven.Store, source string,
 }
 
 // tarSource is a [graven.BackupReader].
-type tarSource struct{ r *tar.Reader }
+type tarSource struct {
+	r   *tar.Reader
+	raw io.Reader // what r reads from
+}
 
 // Next implements [graven.BackupReader].
 func (t *tarSource) Next() (string, io.Reader, error) {
 	h, err := t.r.Next()
 	if errors.Is(err, io.EOF) {
+		if err := t.end(); err != nil {
+			return "", nil, err
+		}
 		return "", nil, io.EOF
 	}
 	if err != nil {
@@ -89,6 +92,25 @@ func (t *tarSource) Next() (string, io.Reader, error) {
 		return "", nil, fmt.Errorf("%w: the stream holds %q, which is no file", graven.ErrDamaged, h.Name)
 	}
 	return h.Name, &streamReader{t.r}, nil
+}
+
+// end reads what stands behind the archive: zeros to fill a block, as tar writes them,
+// and nothing else.
+func (t *tarSource) end() error {
+	for b := make([]byte, 32<<10); ; {
+		n, err := t.raw.Read(b)
+		if i := slices.IndexFunc(b[:n], func(c byte) bool { return c != 0 }); i >= 0 {
+			return fmt.Errorf("%w: the stream goes on behind the end of the backup", graven.ErrDamaged)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, context.Canceled):
+			return err
+		case err != nil:
+			return fmt.Errorf("%w: the stream has bytes behind the end of the backup: %w", graven.ErrDamaged, err)
+		}
+	}
 }
 
 // streamReader says of an archive that breaks off that it is damaged.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // writeFile writes to a file: beside it first, so that the name never stands
@@ -36,6 +37,19 @@ func writeFile(ctx context.Context, name string, from io.WriterTo) error {
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(temp))
+	}
+	return nil
+}
+
+// wantDirectory refuses a file where a directory is wanted. What is missing is for
+// whoever opens it to say.
+func wantDirectory(what, name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && !info.IsDir():
+		return usage("%s %s is no directory; wanted one", what, name)
+	case errors.Is(err, syscall.ENOTDIR):
+		return usage("%s %s: a part of this path is no directory; wanted one", what, name)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -57,7 +58,14 @@ func (a *app) snapshotCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withVault(cmd.Context(), false, func(v *graven.Vault) error { return v.DropSnapshot(cmd.Context(), n) })
+			return a.withVault(cmd.Context(), false, func(v *graven.Vault) error {
+				if err := v.DropSnapshot(cmd.Context(), n); err != nil {
+					return adviseSnapshot(err)
+				}
+				return a.print(map[string]any{"vault": v.Name(), "dropped": n}, func(w io.Writer) {
+					fmt.Fprintf(w, "ok: snapshot %d of vault %s keeps no pages and lists any more; its record and its manifest stay\n", n, v.Name())
+				})
+			})
 		},
 	}
 	for _, c := range []*cobra.Command{list, makeOne, a.snapshotVerifyCommand(), drop} {
@@ -86,12 +94,20 @@ func (a *app) snapshotVerifyCommand() *cobra.Command {
 				}
 			}
 			return a.withVault(cmd.Context(), true, func(v *graven.Vault) error {
-				return a.verifySnapshot(cmd.Context(), v, n, graven.SnapshotOptions{Replay: replay})
+				return adviseSnapshot(a.verifySnapshot(cmd.Context(), v, n, graven.SnapshotOptions{Replay: replay}))
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&replay, "replay", false, "build the state from the first record on, too")
 	return cmd
+}
+
+// adviseSnapshot says where to look for a snapshot that is not there.
+func adviseSnapshot(err error) error {
+	if errors.Is(err, graven.ErrNotFound) {
+		return &advisedError{err, "See which there are with: graven snapshot list"}
+	}
+	return err
 }
 
 // snapshotNumber reads the number of a snapshot.

@@ -24,6 +24,9 @@ func (a *app) initCommand() *cobra.Command {
 		Example: "  graven init --store /srv/ledger --origin ledger.example.com/main",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := wantDirectory("--store", a.conf.Store); err != nil {
+				return err
+			}
 			s, err := local.Create(cmd.Context(), a.conf.Store, graven.CreateOptions{Vault: a.conf.Vault, Origin: origin}, graven.Options{})
 			if err != nil {
 				return err

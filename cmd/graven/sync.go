@@ -67,8 +67,11 @@ func (a *app) sync(ctx context.Context, from, to string, o syncOptions) (err err
 	if same(from, to) {
 		return usage("FROM and TO are the same directory")
 	}
-	if info, err := os.Stat(from); err == nil && !info.IsDir() {
-		return fmt.Errorf("%s: %w: it is a file, not a directory", from, graven.ErrNoStore)
+	if err := wantDirectory("FROM", from); err != nil {
+		return err
+	}
+	if err := apart("TO", to, from); err != nil {
+		return err
 	}
 	source, err := local.Open(ctx, from, graven.Options{ReadOnly: true})
 	if err != nil {
@@ -86,6 +89,8 @@ func (a *app) sync(ctx context.Context, from, to string, o syncOptions) (err err
 			return fmt.Errorf("%s: %w", from, err)
 		}
 	}
+	undo := undoing(to)
+	defer func() { undo(err) }()
 	target, err := local.OpenForSync(ctx, to, graven.Options{LockWait: a.conf.LockWait})
 	if err != nil {
 		return err
@@ -120,6 +125,8 @@ func adviseSync(err error) error {
 		return err
 	case errors.Is(err, graven.ErrVaultExists), errors.Is(err, graven.ErrConflict):
 		return &advisedError{err, "Sync into another directory: what is there belongs to something else, and was left as it was."}
+	case errors.Is(err, graven.ErrFull):
+		return &advisedError{err, "Make room there and run the sync again; it goes on where it ended. Readers of the mirror see what it had."}
 	case errors.Is(err, graven.ErrDamaged), errors.Is(err, proof.ErrSignature):
 		return &advisedError{err, "Look at both with: graven check --store DIR   Readers of the mirror see what it had."}
 	}

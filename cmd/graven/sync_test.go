@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"graven"
 )
 
 // TestKillSync: kill -9 at several moments of syncs. The next sync goes on, nothing
@@ -60,5 +62,18 @@ func TestKillSync(t *testing.T) {
 	}
 	if why := differ(want, got); why != "" {
 		t.Errorf("mirror and source differ: %s", why)
+	}
+}
+
+// TestAdviceWithoutRoom: what is said of a transaction is not said of a sync.
+func TestAdviceWithoutRoom(t *testing.T) {
+	a := &app{}
+	for what, err := range map[string]error{
+		"sync": adviseSync(graven.ErrFull), "repair": repairAdvice(graven.ErrFull), "restore": restoreAdvice(graven.ErrFull),
+		"backup": backupAdvice(graven.ErrFull, nil),
+	} {
+		if hint := a.hint(err); code(err) != exitUnavailable || strings.Contains(hint, "transaction") || strings.Contains(hint, "still good") {
+			t.Errorf("%s: code %d, %q", what, code(err), hint)
+		}
 	}
 }
