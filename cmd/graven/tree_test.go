@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,11 +14,7 @@ func TestGoTree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("10,000 files")
 	}
-	out, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		t.Skipf("no go command: %v", err)
-	}
-	src := filepath.Join(strings.TrimSpace(string(out)), "src")
+	src := filepath.Join(goroot(t), "src")
 	store := filepath.Join(t.TempDir(), "store")
 	mustRun(t, store, "init")
 	mustRun(t, store, "import", src, "--prefix", "src/")
