@@ -68,6 +68,7 @@ func TestScale(t *testing.T) {
 		t.Logf("disk: %.2f times the payload", disk)
 	}
 	clean := scaleLife(t, dir, "read", keys, 0)
+	keys += scaleRates(t, dir, keys)
 	killed := scaleLife(t, dir, "kill", keys, keys+keys/10)
 	after := scaleLife(t, dir, "read", keys+keys/10, 0)
 	t.Logf("%d keys: loaded %s/s; open after a clean end %s ms, after a kill %s ms; memory in MiB: load %s, add and be killed %s, reads %s and %s",
@@ -83,6 +84,28 @@ func TestScale(t *testing.T) {
 	if ms, _ := strconv.Atoi(after["open"]); ms >= 3000 {
 		t.Errorf("open after a kill: %d ms, wanted less than 3000", ms)
 	}
+}
+
+// scaleRates holds the commits of 256 goroutines, one entry each, in the store against
+// those in one of 100,000 keys, in turns. It returns how many keys that added.
+func scaleRates(t *testing.T, dir string, keys int) (added int) {
+	t.Helper()
+	const small, each = 100_000, 50_000
+	other := filepath.Join(t.TempDir(), "small")
+	scaleLife(t, other, "load", 0, small)
+	var few, many float64 // the best of two
+	for i := range 2 {
+		rate := func(dir string, from int) float64 {
+			r, _ := strconv.ParseFloat(scaleLife(t, dir, "many", from+i*each, from+(i+1)*each)["rate"], 64)
+			return r
+		}
+		few, many = max(few, rate(other, small)), max(many, rate(dir, keys))
+	}
+	t.Logf("256 writers: %.0f entries/s in %d keys, %.0f in %d: %.2f", many, keys, few, small, many/few)
+	if many/few < 2./3 && keys >= 10_000_000 {
+		t.Errorf("256 writers: %.2f of the rate with %d keys, wanted two thirds", many/few, small)
+	}
+	return 2 * each
 }
 
 // TestScaleSingles loads entries, one a transaction, from 64 goroutines.
@@ -162,8 +185,9 @@ func peakMemory(pid int) string {
 	return "0"
 }
 
-// scaleChild does one job: load entries from one number to another and close; load
-// and say that it may be killed; or open and read so many.
+// scaleChild does one job: load entries from one number to another and close, 1,000 a
+// transaction, or one by one from 64 or 256 goroutines ("single", "many"); load and say
+// that it may be killed; or open and read so many.
 func scaleChild(t *testing.T, job []string) {
 	dir := job[1]
 	from, _ := strconv.Atoi(job[2])
@@ -190,8 +214,11 @@ func scaleChild(t *testing.T, job []string) {
 		scaleRead(t, v, from)
 	default:
 		each, writers := 1000, 4
-		if job[0] == "single" {
+		switch job[0] {
+		case "single":
 			each, writers = 1, 64
+		case "many":
+			each, writers = 1, 256
 		}
 		began = time.Now()
 		scaleLoad(t, v, from, to, each, writers)
