@@ -99,7 +99,7 @@ func (s *Store) adopt(name string, o AdoptOptions) (*AdoptReport, error) {
 	}
 	opts := s.opts
 	opts.scripted = true // nothing happens but what stands here
-	v := &Vault{name: name, host: s.host, opts: opts, dir: dir, sealing: map[block.OpenBlock]bool{}, adopting: a}
+	v := &Vault{name: name, host: s.host, opts: opts, dir: dir, sealing: map[block.OpenBlock]bool{}, unsealed: map[string]unsealed{}, adopting: a}
 	if err := v.open(true); err != nil {
 		return nil, errors.Join(v.damaged(err), v.closeRooms())
 	}

@@ -287,6 +287,9 @@ const orAnew = "; check the mirror, and if it is sound move its folder away and 
 // rest moves now.
 func (f *follower) sealPart(rec record.Block) (record.Block, error) {
 	v := f.v
+	if err := v.sealable(); err != nil {
+		return record.Block{}, fmt.Errorf("the mirror: %w", err)
+	}
 	if err := v.dropSealed(noLimit); err != nil {
 		return record.Block{}, v.behind("ending a sealed block", err)
 	}

@@ -64,7 +64,7 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 
 // newVault is a vault that is not open yet.
 func (s *Store) newVault(name string, o Options) *Vault {
-	return &Vault{name: name, host: s.host, opts: o, dir: s.vaultDir(name), sealing: map[block.OpenBlock]bool{}}
+	return &Vault{name: name, host: s.host, opts: o, dir: s.vaultDir(name), sealing: map[block.OpenBlock]bool{}, unsealed: map[string]unsealed{}}
 }
 
 // recoverFirst lets a reader see what a crash left in the WAL: if no process

@@ -254,7 +254,7 @@ func (r *restorer) verify(d fsx.Disk) error {
 	}
 	o := r.s.opts
 	o.ReadOnly, o.scripted = true, true
-	v := &Vault{name: r.m.name, host: r.s.host, opts: o, dir: dir, sealing: map[block.OpenBlock]bool{}}
+	v := &Vault{name: r.m.name, host: r.s.host, opts: o, dir: dir, sealing: map[block.OpenBlock]bool{}, unsealed: map[string]unsealed{}}
 	if err := v.open(true); err != nil {
 		return errors.Join(err, v.closeRooms())
 	}

@@ -92,6 +92,7 @@ type Vault struct {
 	cached    uint64                   // settle: number of the policy in meta/policy; 0 too if nobody has looked
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
+	unsealed  map[string]unsealed      // guarded by sealsMu: by class; stored by settle
 
 	condemned condemned  // derived files that were found damaged
 	mending   mending    // for those of the index

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"graven/internal/fsx"
 	"graven/record"
@@ -36,6 +37,7 @@ type Store struct {
 	closed  bool
 
 	sealing sync.Mutex // held by Seal: one block at a time; taken before openBlock.io
+	heals   atomic.Uint64
 	uploads *uploads
 }
 
