@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"graven/internal/fsx"
@@ -51,7 +52,7 @@ func (t *backupDir) close() error { return t.lock.Close() }
 // look reads the manifest of the earlier backup. One that is damaged counts as
 // none: everything is held against the vault again.
 func (t *backupDir) look() (err error) {
-	t.earlier, err = readManifest(t.dir)
+	t.earlier, err = manifestIn(t.dir)
 	switch {
 	case err == nil, errors.Is(err, ErrDamaged):
 		return nil
@@ -278,8 +279,8 @@ func (t *backupDir) dropUnlisted(folder string, m *manifest) error {
 func (t *backupDir) keepKeys(m *manifest) {
 	for _, name := range []string{cosignerKey, logKey} {
 		had, listed := t.earlier.file(name)
-		if _, ok := m.file(name); !ok && listed {
-			m.insert(had)
+		if i, ok := m.find(name); !ok && listed {
+			m.files = slices.Insert(m.files, i, had)
 		}
 	}
 }

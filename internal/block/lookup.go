@@ -117,6 +117,18 @@ func (s *Store) openBlocks(keep func(c *class, number uint64) bool) []OpenBlock 
 	return list
 }
 
+// OpenSize returns how many bytes of a file in the folder of open blocks hold what
+// is loaded of it; 0 if nothing is.
+func (s *Store) OpenSize(name string) int64 {
+	class, number, ok := parseOpenName(name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if b := s.lookupClass(class).open[number]; ok && b != nil && b.count > 0 {
+		return b.size
+	}
+	return 0
+}
+
 // Found lists the files of open blocks that Open met and that have not been
 // loaded, sealed or cut since, by class and number. Count is 0.
 func (s *Store) Found() []OpenBlock {

@@ -299,6 +299,12 @@ func parseOpenName(name string) (class string, number uint64, ok bool) {
 	return class, number, ok && validClass(class)
 }
 
+// IsOpenName reports whether a file in the folder of open blocks may be a block.
+func IsOpenName(name string) bool {
+	_, _, ok := parseOpenName(name)
+	return ok
+}
+
 func newName(n uint64) string { return "open/new-" + strconv.FormatUint(n, 10) }
 
 func parseNewName(name string) (n uint64, ok bool) {
