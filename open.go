@@ -256,6 +256,9 @@ func (v *Vault) wasNoLonger(s *scanner) error {
 
 // openWriting recovers if that is needed, loads, and makes the vault ready to commit.
 func (v *Vault) openWriting() error {
+	if info, err := v.dir.Stat(cleanFile); err == nil && info.Dir {
+		return fmt.Errorf("%s: %w", cleanFile, fsx.ErrFolder) // before a group needs it
+	}
 	if !v.following {
 		if err := v.loadSigner(); err != nil {
 			return err
