@@ -74,7 +74,7 @@ func planBackup(ctx context.Context, v *Vault, o BackupOptions, roots map[uint64
 		p.add(p.sealed(rec))
 	}
 	for _, walk := range walks {
-		f, err := p.openBlock(walk)
+		f, err := p.openBlock(ctx, walk)
 		if err != nil {
 			return p, err
 		}
@@ -189,10 +189,10 @@ func (p *backupPlan) healed(id record.ID) []byte {
 
 // openBlock is the part of an open block that the log mentions, every artifact
 // of it hashed.
-func (p *backupPlan) openBlock(w *openWalk) (planned, error) {
+func (p *backupPlan) openBlock(ctx context.Context, w *openWalk) (planned, error) {
 	name := w.name
 	sum := sha256.New()
-	size, err := w.copy(sum)
+	size, err := w.copy(&ctxWriter{ctx, sum})
 	if err != nil {
 		return planned{}, err
 	}
