@@ -103,7 +103,7 @@ type Vault struct {
 	shown    uint64               // size of the published checkpoint; published says what is synced
 	arriving map[record.ID][]byte // artifacts of the group under way, which are in no block yet
 
-	snapping sync.Mutex           // held while a snapshot is made or dropped; taken before settling and keeping
+	snapping gate                 // held while a snapshot is made or dropped; taken before settling and keeping
 	pinsMu   sync.Mutex           // guards pins
 	pins     []pin                // the snapshots whose pages are kept, by number
 	pinsGone []pin                // open: those whose pages were gone
