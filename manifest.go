@@ -162,7 +162,7 @@ func readManifest(from io.Reader) (*manifest, error) {
 	if first+"\n" != manifestHead {
 		switch version, ok := strings.CutPrefix(first, manifestNewest); {
 		case ok && version == "1":
-			return nil, fmt.Errorf("%w: %s is of version 1, which only programs before the first release wrote; restore it with the one that did, or make a new backup in another directory", ErrUnsupported, manifestFile)
+			return nil, fmt.Errorf("%w: %s is of version 1, which only programs before the first release wrote; restore it with the one that did, or make a new backup in another directory", ErrInvalid, manifestFile)
 		case ok:
 			return nil, fmt.Errorf("%w: %s is of version %q, this program knows 2", ErrUnsupported, manifestFile, version)
 		}
