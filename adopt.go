@@ -12,6 +12,7 @@ import (
 	"graven/internal/journal"
 	"graven/merkle"
 	"graven/proof"
+	"graven/record"
 )
 
 // ErrLost: others hold a checkpoint over records that this vault does not have.
@@ -112,7 +113,7 @@ func (s *Store) adopt(name string, o AdoptOptions) (*AdoptReport, error) {
 	}
 	opts := s.opts
 	opts.scripted = true // nothing happens but what stands here
-	v := &Vault{name: name, host: s.host, opts: opts, dir: dir, sealing: map[block.OpenBlock]bool{}, adopting: a}
+	v := &Vault{name: name, host: s.host, opts: opts, dir: dir, sealing: map[block.OpenBlock]bool{}, unsealed: map[string]unsealed{}, adopting: a}
 	if err := v.open(true); err != nil {
 		return nil, errors.Join(v.damaged(err), v.closeRooms())
 	}
@@ -340,7 +341,15 @@ func (v *Vault) keepBehindLog(found journal.Pos) error {
 // newEpoch commits a group of nothing but a commit line, of the next epoch, unless
 // an adoption that was cut off has done so.
 func (v *Vault) newEpoch() error {
-	if v.tip.next == v.adopting.from {
+	done, err := v.epochBegun()
+	if err != nil {
+		return err
+	}
+	if !done {
+		if a := v.adopting; a.from != v.tip.next {
+			v.note("%s said size %d, which is not where the vault was restored: it ends at %d", restoredFile, a.from, v.tip.next)
+			a.from = v.tip.next
+		}
 		g := v.newGroup()
 		v.tip.epoch++
 		if err := v.seal(g); err != nil {
@@ -351,4 +360,26 @@ func (v *Vault) newEpoch() error {
 		}
 	}
 	return v.settle()
+}
+
+// epochBegun reports whether exactly the group that an adoption commits stands behind
+// the size of the mark. The mark alone shows nothing: it may have rotted.
+func (v *Vault) epochBegun() (bool, error) {
+	from := v.adopting.from
+	if from == 0 || v.tip.next != from+1 {
+		return false, nil
+	}
+	var epochs [2]uint64
+	for i := range epochs {
+		rec, err := v.recordAt(from - 1 + uint64(i))
+		if err != nil {
+			return false, err
+		}
+		commit, ok := rec.Body.(*record.Commit)
+		if !ok {
+			return false, nil
+		}
+		epochs[i] = commit.Epoch
+	}
+	return epochs[1] == epochs[0]+1, nil
 }

@@ -164,3 +164,25 @@ func TestAdoptionNeedsGround(t *testing.T) {
 		t.Errorf("refusals changed something: %+v %v", r, err)
 	}
 }
+
+// TestAdoptOfARottenMark: a mark with another number in it is no adoption that was cut off.
+func TestAdoptOfARottenMark(t *testing.T) {
+	mem, target := fsx.NewMem(), fsx.NewMem()
+	s := backedUpVault(t, mem)
+	size := s.backup(target, BackupOptions{WithKeys: true}).Size
+	s.close()
+	sound := mustRestore(t, target)
+	for _, says := range []uint64{0, 1, 2, 4, size / 2, size - 1} {
+		disk := sound.Clone()
+		rewriteFile(t, disk, "vaults/main/"+restoredFile, restoredMark(says))
+		r, err := adoptIn(disk, AdoptOptions{NothingNewer: true})
+		if err != nil || r.Epoch != 1 || r.Size != size+1 || r.From != size || len(r.Notes) == 0 {
+			t.Errorf("the mark says %d: %+v %v", says, r, err)
+		}
+	}
+	disk := sound.Clone()
+	rewriteFile(t, disk, "vaults/main/"+restoredFile, restoredMark(size+1))
+	if _, err := adoptIn(disk, AdoptOptions{NothingNewer: true}); !errors.Is(err, ErrDamaged) {
+		t.Error(err)
+	}
+}

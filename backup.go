@@ -87,7 +87,7 @@ type backupTarget interface {
 	// begin is told what will come, before the first file.
 	begin(p *backupPlan, m *manifest) error
 	// put takes one file and returns how many bytes of it were written.
-	put(f *planned) (int64, error)
+	put(ctx context.Context, f *planned) (int64, error)
 	// finish is called when all are there, and says what it met.
 	finish(m *manifest) (notes []string, err error)
 }
@@ -123,7 +123,7 @@ func (s *Store) backup(ctx context.Context, name string, t backupTarget, o Backu
 		if err := ctx.Err(); err != nil {
 			return report, err
 		}
-		n, err := t.put(&p.files[i])
+		n, err := t.put(ctx, &p.files[i])
 		if err != nil {
 			return report, fmt.Errorf("backing up %s: %w", p.files[i].name, err)
 		}
@@ -240,24 +240,37 @@ func (t *backupStream) begin(_ *backupPlan, m *manifest) error {
 	return err
 }
 
-func (t *backupStream) put(f *planned) (int64, error) {
+func (t *backupStream) put(ctx context.Context, f *planned) (int64, error) {
 	w, err := t.to.File(f.name, f.size, f.private)
 	if err != nil {
 		return 0, err
 	}
-	return f.size, f.copyTo(w)
+	return f.size, f.copyTo(ctx, w)
 }
 
 func (t *backupStream) finish(*manifest) ([]string, error) { return nil, nil }
 
-// copyTo puts out a file's bytes and verifies them.
-func (f *planned) copyTo(w io.Writer) error {
+// copyTo puts out a file's bytes and verifies them. It ends with the context.
+func (f *planned) copyTo(ctx context.Context, w io.Writer) error {
 	sum := sha256.New()
-	if err := f.write(io.MultiWriter(sum, w)); err != nil {
+	if err := f.write(&ctxWriter{ctx, io.MultiWriter(sum, w)}); err != nil {
 		return err
 	}
 	if got := record.ID(sum.Sum(nil)); got != f.hash {
 		return f.explain(got)
 	}
 	return nil
+}
+
+// ctxWriter writes until the context ends.
+type ctxWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c *ctxWriter) Write(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.w.Write(p)
 }

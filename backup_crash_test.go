@@ -105,7 +105,7 @@ func TestCrashOfABackup(t *testing.T) {
 // leftovers names what a folder holds that nobody needs: temporary names, and in
 // a backup files that the manifest does not list.
 func leftovers(d fsx.Disk, folder string) error {
-	m, _ := readManifest(fsx.NewDir(d, nil))
+	m, _ := manifestIn(fsx.NewDir(d, nil))
 	entries, err := d.ReadDir(folder)
 	if err != nil {
 		return err
@@ -253,7 +253,7 @@ func TestEveryCallOfABackupFails(t *testing.T) {
 					}
 				}
 				disk.Kill()
-				if r, err := readManifest(fsx.NewDir(to, nil)); err != nil || r.head.Size < first.Size {
+				if r, err := manifestIn(fsx.NewDir(to, nil)); err != nil || r.head.Size < first.Size {
 					t.Errorf("%s: the manifest that is left: %v", name, err)
 				}
 				if _, err := restored(BackupIn(to), false); err != nil {

@@ -3,6 +3,9 @@ package graven
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"runtime"
 	"maps"
 	"strings"
 	"testing"
@@ -27,16 +30,14 @@ func otherVault(t *testing.T) *script {
 func resign(t *testing.T, d fsx.Disk, change func(*manifest)) {
 	t.Helper()
 	dir := fsx.NewDir(d, fsx.BackupRules())
-	m, err := readManifest(dir)
+	m, err := manifestIn(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, f := range m.files {
-		size := int64(len(readAll(d, f.name)))
-		if f.grows {
-			m.files[i].size = size
-		}
-		if m.files[i].hash, err = hashOf(dir, f.name, size); err != nil {
+		name := f.path()
+		m.files[i].name, m.files[i].size = name, int64(len(readAll(d, name)))
+		if m.files[i].hash, err = hashOf(dir, name, m.files[i].size); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,7 +101,7 @@ func TestHostileBackups(t *testing.T) {
 		"a block not listed": func(d fsx.Disk) {
 			resign(t, d, func(m *manifest) {
 				for i, f := range m.files {
-					if f.name == sealed[0] {
+					if f.path() == sealed[0] {
 						m.files = append(m.files[:i], m.files[i+1:]...)
 						return
 					}
@@ -109,7 +110,7 @@ func TestHostileBackups(t *testing.T) {
 		},
 		"the checkpoint of a newer one": func(d fsx.Disk) {
 			resign(t, d, func(m *manifest) {
-				n, err := readManifest(fsx.NewDir(newer, nil))
+				n, err := manifestIn(fsx.NewDir(newer, nil))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -118,7 +119,7 @@ func TestHostileBackups(t *testing.T) {
 		},
 		"the checkpoint of another vault": func(d fsx.Disk) {
 			resign(t, d, func(m *manifest) {
-				n, err := readManifest(fsx.NewDir(other, nil))
+				n, err := manifestIn(fsx.NewDir(other, nil))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -230,7 +231,7 @@ func TestBackupLooksAtWhatIsThere(t *testing.T) {
 	s := backedUpVault(t, fsx.NewMem())
 	sound := fsx.NewMem()
 	s.backup(sound, BackupOptions{WithKeys: true})
-	m, err := readManifest(fsx.NewDir(sound, nil))
+	m, err := manifestIn(fsx.NewDir(sound, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,11 +241,11 @@ func TestBackupLooksAtWhatIsThere(t *testing.T) {
 		}
 		for _, f := range m.files {
 			for how, spoil := range map[string]func(fsx.Disk) error{
-				"gone":    func(d fsx.Disk) error { return d.Remove(f.name) },
-				"changed": func(d fsx.Disk) error { hurt(t, d, f.name); return nil },
-				"longer":  func(d fsx.Disk) error { rewriteFile(t, d, f.name, append(readAll(d, f.name), 'x')); return nil },
+				"gone":    func(d fsx.Disk) error { return d.Remove(f.path()) },
+				"changed": func(d fsx.Disk) error { hurt(t, d, f.path()); return nil },
+				"longer":  func(d fsx.Disk) error { rewriteFile(t, d, f.path(), append(readAll(d, f.path()), 'x')); return nil },
 			} {
-				if how == "changed" && strings.HasPrefix(f.name, "blocks/sealed/") {
+				if how == "changed" && strings.HasPrefix(f.path(), "blocks/sealed/") {
 					continue // it is not read again
 				}
 				d := sound.Clone()
@@ -252,17 +253,17 @@ func TestBackupLooksAtWhatIsThere(t *testing.T) {
 					t.Fatal(err)
 				}
 				r := s.backup(d, BackupOptions{})
-				now, err := readManifest(fsx.NewDir(d, nil))
+				now, err := manifestIn(fsx.NewDir(d, nil))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if _, err := restored(BackupIn(d), false); err != nil {
-					t.Errorf("%s %s: %v", f.name, how, err)
+					t.Errorf("%s %s: %v", f.path(), how, err)
 				}
-				_, listed := now.file(f.name)
-				if isKey := f.name == logKey || f.name == cosignerKey; isKey {
-					if exists, _ := fsx.NewDir(d, nil).Exists(f.name); listed || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], f.name) || exists == (how == "gone") {
-						t.Errorf("%s %s: listed %v, there %v, notes %q", f.name, how, listed, exists, r.Notes)
+				_, listed := now.file(f.path())
+				if isKey := f.path() == logKey || f.path() == cosignerKey; isKey {
+					if exists, _ := fsx.NewDir(d, nil).Exists(f.path()); listed || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], f.path()) || exists == (how == "gone") {
+						t.Errorf("%s %s: listed %v, there %v, notes %q", f.path(), how, listed, exists, r.Notes)
 					}
 					continue
 				}
@@ -270,8 +271,8 @@ func TestBackupLooksAtWhatIsThere(t *testing.T) {
 					if f.grows {
 						continue // at least as long
 					}
-					if got, _, err := hashFile(context.Background(), fsx.NewDir(d, nil), f.name); err != nil || got != f.hash {
-						t.Errorf("%s: %s %v", how, f.name, err)
+					if got, _, err := hashFile(context.Background(), fsx.NewDir(d, nil), f.path()); err != nil || got != f.hash {
+						t.Errorf("%s: %s %v", how, f.path(), err)
 					}
 				}
 			}
@@ -289,6 +290,187 @@ func mustRestore(t *testing.T, from fsx.Disk) *fsx.Mem {
 	return d
 }
 
+// TestRestoreOfWhatNoBackupHolds: files that a manifest lists, with everything made to
+// fit, and that no backup of the vault can have.
+func TestRestoreOfWhatNoBackupHolds(t *testing.T) {
+	s := backedUpVault(t, fsx.NewMem())
+	sound := fsx.NewMem()
+	s.backup(sound, BackupOptions{})
+	s.close()
+	o := otherVault(t)
+	other := fsx.NewMem()
+	o.backup(other, BackupOptions{})
+	o.close()
+	open := filesUnder(t, sound, "blocks/open")
+	theirs := filesUnder(t, other, "blocks/sealed")[0]
+	add := func(t *testing.T, d fsx.Disk, name string, b []byte) {
+		dir := fsx.NewDir(d, fsx.RestoreRules())
+		if err := dir.PublishBytes(name, b); err != nil {
+			t.Fatal(err)
+		}
+		resign(t, d, func(m *manifest) {
+			m.list(append(m.files, backedUp{name: name, hash: record.IDOf(b), size: int64(len(b))}))
+		})
+	}
+	for name, spoil := range map[string]func(t *testing.T, d fsx.Disk){
+		"a sealed block of another vault": func(t *testing.T, d fsx.Disk) { add(t, d, theirs, readAll(other, theirs)) },
+		"junk as a sealed block": func(t *testing.T, d fsx.Disk) {
+			add(t, d, sealedBlock(record.IDOf([]byte("junk"))), []byte("junk"))
+		},
+		"junk as an open block":      func(t *testing.T, d fsx.Disk) { add(t, d, "blocks/open/main-00000099.blk", []byte("junk")) },
+		"an open block of new class": func(t *testing.T, d fsx.Disk) { add(t, d, "blocks/open/other-00000000.blk", []byte("junk")) },
+		"a log file":                 func(t *testing.T, d fsx.Disk) { add(t, d, logName(1<<40), []byte("junk")) },
+		"junk behind an open block": func(t *testing.T, d fsx.Disk) {
+			rewriteFile(t, d, open[0], append(readAll(d, open[0]), "junk"...))
+			resign(t, d, func(*manifest) {})
+		},
+		"zeros behind an open block": func(t *testing.T, d fsx.Disk) {
+			rewriteFile(t, d, open[0], append(readAll(d, open[0]), make([]byte, 100)...))
+			resign(t, d, func(*manifest) {})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := sound.Clone()
+			spoil(t, d)
+			into, err := restored(BackupIn(d), false)
+			if !errors.Is(err, ErrDamaged) {
+				t.Error(err)
+			}
+			if entries, err := into.ReadDir(vaultsName); err == nil && len(entries) > 0 {
+				t.Errorf("the restore leaves %v", entries)
+			}
+		})
+	}
+}
+
+// endless is a stream of one file that repeats a text for ever, and counts what is taken.
+type endless struct {
+	text string
+	read int64
+}
+
+func (e *endless) Next() (string, io.Reader, error) { return manifestFile, e, nil }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = e.text[(e.read+int64(i))%int64(len(e.text))]
+	}
+	e.read += int64(len(p))
+	return len(p), nil
+}
+
+// TestManifestsWithoutEnd are refused when more came than can be meant.
+func TestManifestsWithoutEnd(t *testing.T) {
+	target := fsx.NewMem()
+	s := backedUpVault(t, fsx.NewMem())
+	s.backup(target, BackupOptions{})
+	s.close()
+	text := string(readAll(target, manifestFile))
+	head, _, _ := strings.Cut(text, "# checkpoint\n")
+	list := strings.Index(text, "# length")
+	for _, c := range []struct {
+		head, more string
+		most       int64
+	}{
+		{"", "#", 2 * maxManifestLine},
+		{manifestHead, "# unfinished\n# unfinished\n", 2 * maxManifestLine},
+		{head + "# checkpoint\n", "#>\n", 4 * maxCheckpoint},
+		{head + "# checkpoint\n", "#>" + strings.Repeat("x", 1000) + "\n", 4 * maxCheckpoint},
+		{text[:list], "# length 1\n", 2 * maxManifestLine},
+		{text[:list], text[list : list+300], 2 * maxManifestLine},
+	} {
+		src := &endless{text: c.more}
+		_, err := readManifest(io.MultiReader(strings.NewReader(c.head), src))
+		if !errors.Is(err, ErrDamaged) || src.read > c.most {
+			t.Errorf("%.30q for ever: %v after %d bytes", c.more, err, src.read)
+		}
+	}
+}
+
+// TestMemoryOfAManifest: the longest that is taken costs what is promised.
+func TestMemoryOfAManifest(t *testing.T) {
+	target := fsx.NewMem()
+	s := backedUpVault(t, fsx.NewMem())
+	s.backup(target, BackupOptions{})
+	s.close()
+	m, err := manifestIn(fsx.NewDir(target, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const files = 20_000
+	list := make([]backedUp, files)
+	for i := range list {
+		id := record.IDOf(fmt.Append(nil, i))
+		list[i] = backedUp{name: sealedBlock(id), hash: id}
+	}
+	m.list(list)
+	text := m.text()
+	m, list = nil, nil
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	if m, err = parseManifest(text); err != nil || len(m.files) != files {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / files; each*maxBackupFiles > 256<<20 {
+		t.Errorf("%d bytes a file, so %d files take %d MiB", each, maxBackupFiles, each*maxBackupFiles>>20)
+	}
+	runtime.KeepAlive(m)
+	runtime.KeepAlive(text)
+}
+
+// TestRestoreTakesNoMoreThanIsListed: a file that goes on behind its length is refused there.
+func TestRestoreTakesNoMoreThanIsListed(t *testing.T) {
+	s := backedUpVault(t, fsx.NewMem())
+	defer s.close()
+	stream := &memStream{}
+	if _, err := s.store.BackupStream(context.Background(), "main", stream, BackupOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, sized := range []bool{true, false} {
+		for i, name := range stream.names {
+			if i == 0 {
+				continue
+			}
+			src := &swollen{memStream: memStream{names: stream.names, files: stream.files}, at: i, sized: sized}
+			_, err := restored(src, false)
+			if madeAgain(name) == errors.Is(err, ErrDamaged) || !madeAgain(name) && err == nil {
+				t.Errorf("%s with more behind it: %v", name, err)
+			}
+			if most := int64(stream.files[i].Len()) + 1; src.more.read > most || sized && src.more.read > 0 {
+				t.Errorf("%s with more behind it: %d bytes were read of what was behind", name, src.more.read)
+			}
+		}
+	}
+}
+
+// swollen is a stream of which one file goes on for ever.
+type swollen struct {
+	memStream
+	at    int
+	sized bool
+	more  endless
+}
+
+func (m *swollen) Next() (string, io.Reader, error) {
+	name, r, err := m.memStream.Next()
+	if err != nil || m.next-1 != m.at {
+		return name, r, err
+	}
+	m.more.text = "0"
+	r = io.MultiReader(r, &m.more)
+	if m.sized {
+		return name, sizedReader{r}, nil
+	}
+	return name, r, nil
+}
+
+type sizedReader struct{ io.Reader }
+
+func (sizedReader) Size() int64 { return 1 << 40 }
+
 // TestBackupOfADamagedVault stops, says where, and leaves the earlier backup.
 func TestBackupOfADamagedVault(t *testing.T) {
 	mem, target := fsx.NewMem(), fsx.NewMem()
@@ -301,7 +483,7 @@ func TestBackupOfADamagedVault(t *testing.T) {
 			continue
 		}
 		short := strings.TrimPrefix(name, "vaults/main/")
-		m, err := readManifest(fsx.NewDir(target, nil))
+		m, err := manifestIn(fsx.NewDir(target, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +501,7 @@ func TestBackupOfADamagedVault(t *testing.T) {
 			}
 		} else if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), short) {
 			t.Errorf("%s: %v", short, err)
-		} else if r, err := readManifest(fsx.NewDir(to, nil)); err != nil || r.head.Size != first.Size {
+		} else if r, err := manifestIn(fsx.NewDir(to, nil)); err != nil || r.head.Size != first.Size {
 			t.Errorf("%s: the earlier backup: %v", short, err)
 		}
 		if _, err := restored(BackupIn(to), false); err != nil {

@@ -168,3 +168,23 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// TestCancelOfABackup ends one in the middle of a file.
+func TestCancelOfABackup(t *testing.T) {
+	s := newScript(t, fsx.NewMem(), small)
+	s.group(s.stage("big", strings.Repeat("0123456789", 200_000)))
+	s.settle()
+	ctx, cancel := context.WithCancel(context.Background())
+	writes := 0
+	target := fsx.Fault(fsx.NewMem(), func(c fsx.Call) error {
+		if c.Op == "write" && strings.Contains(c.Name, "sealed") {
+			writes++
+			cancel()
+		}
+		return nil
+	})
+	if _, err := s.store.Backup(ctx, "main", target, BackupOptions{}); !errors.Is(err, context.Canceled) || writes != 1 {
+		t.Errorf("%v after %d writes", err, writes)
+	}
+	s.close()
+}

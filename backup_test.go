@@ -260,11 +260,39 @@ func TestManifest(t *testing.T) {
 			t.Fatalf("a manifest of %d bytes is accepted", i)
 		}
 	}
-	for _, name := range []string{"../x", "log/../../x", "/etc/passwd", "wal/wal-00000000", "backup.txt", "log/log-0", "meta/keys/priv/x", ".lock"} {
+	for _, name := range []string{
+		"../x", "log/../../x", "/etc/passwd", "wal/wal-00000000", "backup.txt", "log/log-0", "log/current", "meta/keys/priv/x", ".lock",
+		"meta/keys/pub/x.vkey", "meta/keys/priv/y.skey", "blocks/sealed/.x/y.blk", "blocks/open/up-" + record.IDOf(nil).Hex(), "blocks/open/main-1.blk", sealedBlock(record.ID{1}),
+	} {
 		bad := *m
 		bad.files = []backedUp{{name: name, hash: record.IDOf(nil)}}
 		if _, err := parseManifest(bad.text()); err == nil {
 			t.Errorf("a manifest may list %q", name)
+		}
+	}
+}
+
+// TestOtherVersionsOfManifests are refused, and by the next backup too.
+func TestOtherVersionsOfManifests(t *testing.T) {
+	s := backedUpVault(t, fsx.NewMem())
+	defer s.close()
+	for version, c := range map[string]struct {
+		says string
+		is   error
+	}{"1": {"before the first release", ErrInvalid}, "3": {"this program knows 2", ErrUnsupported}} {
+		target := fsx.NewMem()
+		s.backup(target, BackupOptions{})
+		text := "# graven-backup " + version + "\n" + strings.TrimPrefix(string(readAll(target, manifestFile)), manifestHead)
+		rewriteFile(t, target, manifestFile, []byte(text))
+		_, restoring := restored(BackupIn(target), false)
+		_, backing := s.store.Backup(context.Background(), "main", target, BackupOptions{})
+		for _, err := range []error{restoring, backing} {
+			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("version %s: %v", version, err)
+			}
+		}
+		if string(readAll(target, manifestFile)) != text {
+			t.Errorf("version %s was changed", version)
 		}
 	}
 }

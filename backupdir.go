@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"graven/internal/fsx"
@@ -56,7 +57,7 @@ func (t *backupDir) close() error { return t.lock.Close() }
 // that, and nothing else says whether the files are of a longer backup, of another
 // history, or have keys among them.
 func (t *backupDir) look() (err error) {
-	t.earlier, err = readManifest(t.dir)
+	t.earlier, err = manifestIn(t.dir)
 	switch {
 	case err == nil, errors.Is(err, errBegun):
 		return nil
@@ -122,7 +123,7 @@ func sweepAll(dir fsx.Dir, folders []string) error {
 }
 
 // put implements backupTarget.
-func (t *backupDir) put(f *planned) (int64, error) {
+func (t *backupDir) put(ctx context.Context, f *planned) (int64, error) {
 	size := int64(-1) // of what is there
 	if info, err := t.dir.Stat(f.name); err == nil {
 		if !info.Regular {
@@ -144,18 +145,18 @@ func (t *backupDir) put(f *planned) (int64, error) {
 	}
 	switch {
 	case sealed:
-		return t.putSealed(f, size)
+		return t.putSealed(ctx, f, size)
 	case strings.HasPrefix(f.name, "log/"), strings.HasPrefix(f.name, "blocks/open/"):
-		return t.grow(f, had, size)
+		return t.grow(ctx, f, had, size)
 	}
-	return f.size, t.dir.ReplaceFrom(f.name, f.copyTo)
+	return f.size, t.dir.ReplaceFrom(f.name, func(w io.Writer) error { return f.copyTo(ctx, w) })
 }
 
 // putSealed publishes a sealed block. One that an interrupted backup left is
 // taken if it is what its name says.
-func (t *backupDir) putSealed(f *planned, size int64) (int64, error) {
+func (t *backupDir) putSealed(ctx context.Context, f *planned, size int64) (int64, error) {
 	if size == f.size {
-		got, err := hashOf(t.dir, f.name, size)
+		got, err := hashFirst(ctx, t.dir, f.name, size)
 		if err != nil {
 			return 0, err
 		}
@@ -169,12 +170,12 @@ func (t *backupDir) putSealed(f *planned, size int64) (int64, error) {
 			return 0, err
 		}
 	}
-	return f.size, t.dir.Publish(f.name, f.copyTo)
+	return f.size, t.dir.Publish(f.name, func(w io.Writer) error { return f.copyTo(ctx, w) })
 }
 
 // grow writes what a file has more than in the earlier backup, behind that. size
 // is the length of what is there, -1 if nothing is.
-func (t *backupDir) grow(f *planned, had backedUp, size int64) (written int64, err error) {
+func (t *backupDir) grow(ctx context.Context, f *planned, had backedUp, size int64) (written int64, err error) {
 	keep := had.size
 	if !had.grows {
 		keep = 0
@@ -182,7 +183,7 @@ func (t *backupDir) grow(f *planned, had backedUp, size int64) (written int64, e
 	if keep > 0 {
 		if size < keep || keep > f.size {
 			keep = 0
-		} else if got, err := hashOf(t.dir, f.name, keep); err != nil {
+		} else if got, err := hashFirst(ctx, t.dir, f.name, keep); err != nil {
 			return 0, err
 		} else if got != had.hash {
 			keep = 0 // it rotted: all of it is written again
@@ -194,7 +195,7 @@ func (t *backupDir) grow(f *planned, had backedUp, size int64) (written int64, e
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	w := &tailWriter{out: out, keep: keep, want: had.hash, head: sha256.New()}
-	err = f.copyTo(w)
+	err = f.copyTo(ctx, w)
 	if err == nil && w.other {
 		err = fmt.Errorf("%w: %s in the backup has other bytes than the vault before offset %d", ErrConflict, f.name, keep)
 	}
@@ -247,13 +248,18 @@ func (w *tailWriter) Write(p []byte) (int, error) {
 
 // hashOf is the SHA-256 of a file's first bytes.
 func hashOf(dir fsx.Dir, name string, size int64) (record.ID, error) {
+	return hashFirst(context.Background(), dir, name, size)
+}
+
+// hashFirst is hashOf that ends with the context.
+func hashFirst(ctx context.Context, dir fsx.Dir, name string, size int64) (record.ID, error) {
 	f, err := dir.Open(name)
 	if err != nil {
 		return record.ID{}, err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size)); err != nil {
+	if _, err := io.Copy(&ctxWriter{ctx, sum}, io.NewSectionReader(f, 0, size)); err != nil {
 		return record.ID{}, err
 	}
 	return record.ID(sum.Sum(nil)), nil
@@ -308,7 +314,8 @@ func (t *backupDir) hasSame(name string) bool {
 func (t *backupDir) keepKeys(m *manifest) (notes []string, err error) {
 	for _, name := range []string{cosignerKey, logKey} {
 		had, listed := t.earlier.file(name)
-		if _, ok := m.file(name); ok || !listed {
+		i, ok := m.find(name)
+		if ok || !listed {
 			continue
 		}
 		got, _, err := hashFile(context.Background(), t.dir, name)
@@ -320,7 +327,7 @@ func (t *backupDir) keepKeys(m *manifest) (notes []string, err error) {
 		case got != had.hash:
 			notes = append(notes, fmt.Sprintf("%s in the backup has SHA-256 %s, an earlier backup put one with %s there; it is not listed any more, and left as it is; to have the vault's there back up --with-keys", name, got.Hex(), had.hash.Hex()))
 		default:
-			m.insert(had)
+			m.files = slices.Insert(m.files, i, had)
 		}
 	}
 	return notes, nil

@@ -1,10 +1,10 @@
 package graven
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 
 	"graven/internal/fsx"
 )
@@ -29,19 +29,22 @@ func (b *backupFolder) Next() (string, io.Reader, error) {
 		b.f = nil
 	}
 	if b.m == nil {
-		text, err := b.dir.ReadFile(manifestFile, maxManifest)
+		in, err := b.dir.Open(manifestFile)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = errNoBackup
+			return "", nil, errNoBackup
 		}
-		if err == nil {
-			b.m, err = parseManifest(text)
+		if err != nil {
+			return "", nil, err
 		}
-		return manifestFile, bytes.NewReader(text), err
+		b.f = in // a backup under way may replace the file, but not this one
+		b.m, err = readManifest(io.NewSectionReader(in, 0, math.MaxInt64))
+		return manifestFile, io.NewSectionReader(in, 0, math.MaxInt64), err
 	}
 	for b.next < len(b.m.files) {
 		f := b.m.files[b.next]
 		b.next++
-		in, err := b.dir.Open(f.name)
+		name := f.path()
+		in, err := b.dir.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the restore names it
 		}
@@ -53,7 +56,7 @@ func (b *backupFolder) Next() (string, io.Reader, error) {
 		if f.grows {
 			size = min(size, f.size)
 		}
-		return f.name, io.NewSectionReader(in, 0, size), err
+		return name, io.NewSectionReader(in, 0, size), err
 	}
 	return "", nil, io.EOF
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"graven/internal/block"
@@ -22,7 +21,6 @@ import (
 // before the first of them is copied, so the manifest is too.
 type planned struct {
 	backedUp
-	size    int64                     // in bytes, of every file
 	private bool                      // for its owner only
 	write   func(w io.Writer) error   // puts out its bytes, as they are now
 	explain func(got record.ID) error // what is wrong when they have another hash
@@ -76,7 +74,7 @@ func planBackup(ctx context.Context, v *Vault, o BackupOptions, roots map[uint64
 		p.add(p.sealed(rec))
 	}
 	for _, walk := range walks {
-		f, err := p.openBlock(walk)
+		f, err := p.openBlock(ctx, walk)
 		if err != nil {
 			return p, err
 		}
@@ -85,8 +83,11 @@ func planBackup(ctx context.Context, v *Vault, o BackupOptions, roots map[uint64
 	if err := p.around(o); err != nil {
 		return p, err
 	}
-	for i, part := range l.parts {
-		p.add(p.logFile(part, i == len(l.parts)-1))
+	for _, part := range l.parts {
+		p.add(p.logFile(part))
+	}
+	if len(p.files) > maxBackupFiles {
+		return p, fmt.Errorf("%w: the vault has %d files, a backup at most %d", ErrUnsupported, len(p.files), maxBackupFiles)
 	}
 	return p, nil
 }
@@ -99,29 +100,27 @@ func (p *backupPlan) add(f planned) {
 // manifest is what the backup will say of itself.
 func (p *backupPlan) manifest() *manifest {
 	m := &manifest{vault: p.v.genesis.Vault, name: p.v.name, time: p.time, note: p.note, head: p.head}
+	files := make([]backedUp, 0, len(p.files))
 	for _, f := range p.files {
-		m.files = append(m.files, f.backedUp)
+		files = append(files, f.backedUp)
 	}
-	slices.SortFunc(m.files, func(x, y backedUp) int { return strings.Compare(x.name, y.name) })
+	m.list(files)
 	return m
 }
 
 // logFile is a log file as far as it was verified.
-func (p *backupPlan) logFile(part logPart, last bool) planned {
+func (p *backupPlan) logFile(part logPart) planned {
 	f := p.part(part.name(), part.size)
 	f.hash = part.hash
 	f.explain = func(got record.ID) error {
 		return fmt.Errorf("%w: %s: its first %d bytes had SHA-256 %s a moment ago and have %s now", ErrDamaged, part.name(), part.size, part.hash.Hex(), got.Hex())
-	}
-	if last {
-		f.grows, f.backedUp.size = true, part.size
 	}
 	return f
 }
 
 // part is the beginning of a file of the vault.
 func (p *backupPlan) part(name string, size int64) planned {
-	f := planned{backedUp: backedUp{name: name}, size: size}
+	f := planned{backedUp: backedUp{name: name, size: size}}
 	f.write = func(w io.Writer) error {
 		in, err := p.v.dir.Open(name)
 		if err != nil {
@@ -190,17 +189,17 @@ func (p *backupPlan) healed(id record.ID) []byte {
 
 // openBlock is the part of an open block that the log mentions, every artifact
 // of it hashed.
-func (p *backupPlan) openBlock(w *openWalk) (planned, error) {
+func (p *backupPlan) openBlock(ctx context.Context, w *openWalk) (planned, error) {
 	name := w.name
 	sum := sha256.New()
-	size, err := w.copy(sum)
+	size, err := w.copy(&ctxWriter{ctx, sum})
 	if err != nil {
 		return planned{}, err
 	}
 	if w.mended > 0 {
 		p.notes = append(p.notes, fmt.Sprintf("%s: %d damaged artifacts have a second copy, and stand sound in the backup", name, w.mended))
 	}
-	f := planned{size: size, backedUp: backedUp{name: name, hash: record.ID(sum.Sum(nil)), grows: true, size: size}}
+	f := planned{backedUp: backedUp{name: name, hash: record.ID(sum.Sum(nil)), size: size}}
 	f.write = func(to io.Writer) error {
 		_, err := w.copy(to)
 		return err
@@ -251,8 +250,8 @@ func (p *backupPlan) around(o BackupOptions) error {
 // bytes adds a small file.
 func (p *backupPlan) bytes(name string, b []byte) {
 	p.add(planned{
-		backedUp: backedUp{name: name, hash: record.IDOf(b)}, size: int64(len(b)),
-		write:   func(w io.Writer) error { _, err := w.Write(b); return err },
-		explain: func(record.ID) error { return fmt.Errorf("%w: %s changed in memory", ErrDamaged, name) },
+		backedUp: backedUp{name: name, hash: record.IDOf(b), size: int64(len(b))},
+		write:    func(w io.Writer) error { _, err := w.Write(b); return err },
+		explain:  func(record.ID) error { return fmt.Errorf("%w: %s changed in memory", ErrDamaged, name) },
 	})
 }

@@ -3,10 +3,12 @@ package graven
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"graven/internal/fsx"
 	"graven/record"
 )
 
@@ -59,7 +61,7 @@ func (c *checker) beginRun() error {
 		c.note("no interrupted check was found; this one begins anew")
 	}
 	c.progress.began = c.live.host.Now()
-	return c.dir.Discard(checkFile)
+	return c.dropRun()
 }
 
 // verifiedBefore reports whether the run has verified a sealed block already.
@@ -106,7 +108,15 @@ func (c *checker) endRun(err error) error {
 	if c.live == nil || c.live.ended.Load() {
 		return nil
 	}
-	return c.dir.Discard(checkFile)
+	return c.dropRun()
+}
+
+func (c *checker) dropRun() error {
+	err := c.dir.Discard(checkFile)
+	if errors.Is(err, fsx.ErrNotEmpty) {
+		err = fmt.Errorf("%s: %w", checkFile, fsx.ErrFolder)
+	}
+	return err
 }
 
 func parseCheckRun(text []byte) (checkRun, error) {

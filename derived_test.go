@@ -2,6 +2,7 @@ package graven
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -316,6 +317,57 @@ func TestGroundWithoutRefusedGroups(t *testing.T) {
 		t.Errorf("the committer did not go over to the pages again: %d puts are on none, wanted 1", v.tip.state.Puts())
 	}
 	if _, err := v.View().ProveKey([]byte("d")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFoldersInTheWayOfFiles: a folder that holds something stands where a file of the
+// state or of the host belongs. Derived files are done without; else the message says
+// what to do, and nothing is poisoned.
+func TestFoldersInTheWayOfFiles(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	s.grow(1)
+	s.close()
+	for name, refused := range map[string]bool{
+		"state/00000001.pages": false, "state/00000077.pages": false, "index/keys/0-00000000.seg": false,
+		scrubFile: false, cleanFile: true,
+	} {
+		d := mem.Clone()
+		path := "vaults/main/" + name
+		_ = d.Remove(path)
+		if err := errors.Join(d.Mkdir(path, false), d.Link("vaults/main/README.txt", path+"/x")); err != nil {
+			t.Fatal(err)
+		}
+		store, err := Open(context.Background(), scriptHost(d, 3), scriptOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := store.Vault(context.Background(), "main")
+		if refused {
+			if !errors.Is(err, fsx.ErrFolder) || !strings.Contains(err.Error(), name) || errors.Is(err, ErrPoisoned) {
+				t.Errorf("%s: %v", name, err)
+			}
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if _, err := commitGroup(v, put("x", "y")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if notes := fmt.Sprint(v.Status().Notes); strings.HasPrefix(name, "state/") && !strings.Contains(notes, name+": a directory stands") {
+			t.Errorf("%s: the notes are %s", name, notes)
+		}
+		if err := store.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	d := mem.Clone()
+	path := "vaults/main/" + checkFile
+	if err := errors.Join(d.Mkdir(path, false), d.Link("vaults/main/README.txt", path+"/x")); err != nil {
+		t.Fatal(err)
+	}
+	s = &script{t: t, host: scriptHost(d, 3)}
+	s.reopen()
+	defer s.close()
+	if _, err := s.store.Check(context.Background(), "main", CheckOptions{}); !errors.Is(err, fsx.ErrFolder) || !strings.Contains(err.Error(), checkFile) {
 		t.Error(err)
 	}
 }

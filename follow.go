@@ -246,7 +246,7 @@ func (f *follower) giveBack(g *group) {
 // in the block's record shows.
 func (f *follower) advance(class string) {
 	number, _, count := f.v.blocks.Tail(class)
-	if sealed, ok := f.from.blocks.SealedCount(class, number); ok && sealed == uint64(count) {
+	if ended, ok := f.from.blocks.EndedCount(class, number); ok && ended == uint64(count) {
 		f.v.blocks.Advance(class)
 	}
 }
@@ -264,14 +264,41 @@ func (f *follower) sealed(g *group, rec record.Block) error {
 		seal, ok = v.takeSeal(rec)
 	}
 	if !ok {
-		return fmt.Errorf("%w: the log says that block %d of class %s is sealed, and the mirror has no block of that number that has ended and is whole; check the mirror", ErrDamaged, *rec.Number, rec.Class)
+		var err error
+		if seal, err = f.sealPart(rec); err != nil {
+			return err
+		}
 	}
 	g.seals = append(g.seals, seal)
 	if seal.ID != rec.ID || seal.Size != rec.Size || seal.Count != rec.Count {
-		return fmt.Errorf("%w: the log says that block %d of class %s is sealed as %v with %d artifacts, the same groups give %v with %d",
-			ErrDamaged, *rec.Number, rec.Class, rec.ID, rec.Count, seal.ID, seal.Count)
+		return fmt.Errorf("%w: the log says that block %d of class %s is sealed as %v with %d artifacts, the mirror has sealed %v with %d%s",
+			ErrDamaged, *rec.Number, rec.Class, rec.ID, rec.Count, seal.ID, seal.Count, orAnew)
 	}
 	return nil
+}
+
+const orAnew = "; check the mirror, and if it is sound move its folder away and sync into a new one"
+
+// sealPart seals as many artifacts of the mirror's block as the record says: the source
+// has ended it where the mirror could not know, as an earlier mirror beside an earlier
+// program, and what stands behind becomes the first of the next block. That happens
+// when the record is published, so that readers find the one or the other; if a block
+// is in question that takes the rest of one before, there is no such time, and the
+// rest moves now.
+func (f *follower) sealPart(rec record.Block) (record.Block, error) {
+	v := f.v
+	if err := v.sealable(); err != nil {
+		return record.Block{}, fmt.Errorf("the mirror: %w", err)
+	}
+	if err := v.dropSealed(noLimit); err != nil {
+		return record.Block{}, v.behind("ending a sealed block", err)
+	}
+	number, _, count := v.blocks.Tail(rec.Class)
+	if number != *rec.Number || uint64(count) < rec.Count {
+		return record.Block{}, fmt.Errorf("%w: the log says that block %d of class %s is sealed with %d artifacts, the mirror has not sealed it, and its block %d has %d so far%s",
+			ErrDamaged, *rec.Number, rec.Class, rec.Count, number, count, orAnew)
+	}
+	return v.blocks.Seal(rec.Class, number, int(rec.Count))
 }
 
 // takeSeal takes a block out of those that wait for their record. Of segments it keeps

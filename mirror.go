@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"graven/internal/fsx"
@@ -22,6 +23,7 @@ const (
 	mirrorFile   = "meta/host/mirror"   // one line for people; that it is there makes the vault a mirror
 	incomingFile = "meta/host/incoming" // the checkpoint that the last sync went to
 	forkFolder   = "meta/host/fork"     // pairs of checkpoints that contradict each other
+	newestFork   = forkFolder + "/newest.txt"
 )
 
 // ForkError is evidence: two signed checkpoints of one log, of which none extends the
@@ -40,8 +42,9 @@ func (e *ForkError) Error() string {
 // Is makes errors.Is(err, ErrFork) hold.
 func (e *ForkError) Is(target error) bool { return target == ErrFork }
 
-// fork keeps the evidence of one. The file's name follows from what is in it: the
-// same fork met twice is kept once.
+// fork keeps the evidence of one. The file's name follows from what is in it. One
+// fork is evidence enough, and a forked source that goes on has a new checkpoint at
+// each sync: of those behind the first only the newest is kept.
 func (v *Vault) fork(mine, source []byte) error {
 	const rule = "--------\n"
 	var text bytes.Buffer
@@ -51,9 +54,19 @@ func (v *Vault) fork(mine, source []byte) error {
 	text.Write(source)
 	text.WriteString(rule)
 	name := forkFolder + "/" + record.IDOf(text.Bytes()).Hex()[:16] + ".txt"
-	kept, err := v.dir.Exists(name)
-	if err == nil && !kept {
+	kept, err := v.dir.ReadDir(forkFolder)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	switch {
+	case err != nil:
+	case slices.ContainsFunc(kept, func(e fsx.Entry) bool { return forkFolder+"/"+e.Name == name }):
+		// the same one again
+	case len(kept) == 0:
 		err = v.dir.PublishBytes(name, text.Bytes())
+	default:
+		name = newestFork
+		err = v.dir.Replace(name, text.Bytes())
 	}
 	return errors.Join(&ForkError{Vault: v.name, Mirror: mine, Source: source, File: name}, err)
 }

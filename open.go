@@ -64,7 +64,7 @@ func (s *Store) open(ctx context.Context, name string) (*Vault, error) {
 
 // newVault is a vault that is not open yet.
 func (s *Store) newVault(name string, o Options) *Vault {
-	return &Vault{name: name, host: s.host, opts: o, dir: s.vaultDir(name), sealing: map[block.OpenBlock]bool{}}
+	return &Vault{name: name, host: s.host, opts: o, dir: s.vaultDir(name), sealing: map[block.OpenBlock]bool{}, unsealed: map[string]unsealed{}}
 }
 
 // recoverFirst lets a reader see what a crash left in the WAL: if no process
@@ -256,6 +256,9 @@ func (v *Vault) wasNoLonger(s *scanner) error {
 
 // openWriting recovers if that is needed, loads, and makes the vault ready to commit.
 func (v *Vault) openWriting() error {
+	if info, err := v.dir.Stat(cleanFile); err == nil && info.Dir {
+		return fmt.Errorf("%s: %w", cleanFile, fsx.ErrFolder) // before a group needs it
+	}
 	if !v.following {
 		if err := v.loadSigner(); err != nil {
 			return err

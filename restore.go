@@ -21,7 +21,8 @@ import (
 // BackupReader gives the files of a backup, one after another, backup.txt first.
 type BackupReader interface {
 	// Next begins the next file; io.EOF behind the last. The reader is good until
-	// the call after it.
+	// the call after it. If it has a method Size() int64, a file whose length is not
+	// the one that backup.txt says is refused before its first byte.
 	Next() (name string, r io.Reader, err error)
 }
 
@@ -109,11 +110,10 @@ func firstManifest(src BackupReader) (*manifest, error) {
 	if name != manifestFile {
 		return nil, fmt.Errorf("%w: it begins with %q, a backup begins with %s", ErrDamaged, name, manifestFile)
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxManifest))
-	if err != nil {
-		return nil, err
+	if folder, ok := src.(*backupFolder); ok {
+		return folder.m, nil
 	}
-	return parseManifest(text)
+	return readManifest(r)
 }
 
 // restorer fills the folder of a vault that has no name yet.
@@ -151,7 +151,7 @@ func madeAgain(name string) bool {
 // copy takes over every file that the manifest lists, and no other, and holds
 // each against its hash.
 func (r *restorer) copy(dir fsx.Dir) error {
-	seen := map[string]bool{}
+	seen := make([]bool, len(r.m.files))
 	for {
 		if err := r.ctx.Err(); err != nil {
 			return err
@@ -163,24 +163,28 @@ func (r *restorer) copy(dir fsx.Dir) error {
 		if err != nil {
 			return err
 		}
-		f, listed := r.m.file(name)
-		if !listed || seen[name] {
+		i, listed := r.m.find(name)
+		if !listed || seen[i] {
 			return fmt.Errorf("%w: the backup holds %q, which %s does not list, or lists once", ErrDamaged, name, manifestFile)
 		}
-		seen[name] = true
+		f := r.m.files[i]
+		seen[i] = true
 		if madeAgain(name) {
 			if err := r.compare(f, in); err != nil {
 				return err
 			}
 			continue
 		}
+		if err := fits(f, in); err != nil {
+			return err
+		}
 		if err := dir.Publish(name, func(w io.Writer) error { return r.take(f, in, w) }); err != nil {
 			return err
 		}
 	}
-	for _, f := range r.m.files {
-		if !seen[f.name] && !madeAgain(f.name) {
-			return fmt.Errorf("%w: %s is missing in the backup, which %s lists", ErrDamaged, f.name, manifestFile)
+	for i, f := range r.m.files {
+		if !seen[i] && !madeAgain(f.path()) {
+			return fmt.Errorf("%w: %s is missing in the backup, which %s lists", ErrDamaged, f.path(), manifestFile)
 		}
 	}
 	_, r.report.Keys = r.m.file(logKey)
@@ -188,23 +192,45 @@ func (r *restorer) copy(dir fsx.Dir) error {
 	return nil
 }
 
-// take copies a file and holds it against its hash.
+// fits refuses a file of another length than the one that is listed.
+func fits(f backedUp, in io.Reader) error {
+	if s, ok := in.(interface{ Size() int64 }); ok && s.Size() != f.size {
+		return fmt.Errorf("%w: %s of the backup has %d bytes, %s says %d", ErrDamaged, f.path(), s.Size(), manifestFile, f.size)
+	}
+	return nil
+}
+
+// take copies a file and holds it against its hash. It takes no byte more than are listed.
 func (r *restorer) take(f backedUp, in io.Reader, w io.Writer) error {
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(w, sum), &ctxReader{r.ctx, in})
+	in = &ctxReader{r.ctx, in}
+	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(in, f.size))
+	if err == nil && n == f.size {
+		var more int64
+		more, err = io.CopyN(io.Discard, in, 1)
+		if n += more; errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.name, err)
+		return fmt.Errorf("%s: %w", f.path(), err)
+	}
+	if n != f.size {
+		return fmt.Errorf("%w: %s of the backup has %d bytes or more, %s says %d", ErrDamaged, f.path(), n, manifestFile, f.size)
 	}
 	r.report.Bytes += n
 	if got := record.ID(sum.Sum(nil)); got != f.hash {
-		return fmt.Errorf("%w: %s of the backup, %d bytes, has SHA-256 %s, %s says %s", ErrDamaged, f.name, n, got.Hex(), manifestFile, f.hash.Hex())
+		return fmt.Errorf("%w: %s of the backup, %d bytes, has SHA-256 %s, %s says %s", ErrDamaged, f.path(), n, got.Hex(), manifestFile, f.hash.Hex())
 	}
 	return nil
 }
 
 // compare looks at a file that a restore does not need.
 func (r *restorer) compare(f backedUp, in io.Reader) error {
-	err := r.take(f, in, io.Discard)
+	err := fits(f, in)
+	if err == nil {
+		err = r.take(f, in, io.Discard)
+	}
 	if errors.Is(err, ErrDamaged) {
 		r.report.Notes = append(r.report.Notes, fmt.Sprintf("%v; it was made again", err))
 		return nil
@@ -261,12 +287,12 @@ func (r *restorer) verify(d fsx.Disk) error {
 	}
 	o := r.s.opts
 	o.ReadOnly, o.scripted = true, true
-	v := &Vault{name: r.m.name, host: r.s.host, opts: o, dir: dir, sealing: map[block.OpenBlock]bool{}}
+	v := &Vault{name: r.m.name, host: r.s.host, opts: o, dir: dir, sealing: map[block.OpenBlock]bool{}, unsealed: map[string]unsealed{}}
 	if err := v.open(true); err != nil {
 		return errors.Join(err, v.closeRooms())
 	}
 	w := v.View()
-	err := r.isWhat(v, w)
+	err := errors.Join(r.isWhat(v, w), r.nothingElse(v))
 	if err == nil {
 		err = dir.Replace(policyFile, append(bytes.Clone(w.policy.text), '\n'))
 	}
@@ -285,4 +311,30 @@ func (r *restorer) isWhat(v *Vault, w *View) error {
 		return fmt.Errorf("%w: the backup is signed by the log key %s, wanted %s", proof.ErrSignature, v.vkeys[0], strings.TrimSpace(r.o.VKey))
 	}
 	return nil
+}
+
+// nothingElse demands that every sealed block is one that a record names, that every
+// open one is mentioned, and that nothing stands behind what is mentioned of it. Of
+// the other files the names are fixed, and the check has read the log's.
+func (r *restorer) nothingElse(v *Vault) (err error) {
+	more := func(name, what string) {
+		if err == nil {
+			err = fmt.Errorf("%w: the backup holds %s, %s", ErrDamaged, name, what)
+		}
+	}
+	v.blocks.CheckNames(func(d *block.Damage) { more(d.File, d.Error()) }, func(id record.ID) { more(sealedBlock(id), "which no record names") })
+	for _, f := range r.m.files {
+		base, open := strings.CutPrefix(f.name, "blocks/open/")
+		if !open {
+			continue
+		}
+		switch size := v.blocks.OpenSize(base); size {
+		case f.size:
+		case 0:
+			more(f.name, "of which the log mentions nothing")
+		default:
+			more(f.name, fmt.Sprintf("of which the log mentions %d bytes and not all %d", size, f.size))
+		}
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"graven/internal/block"
@@ -144,23 +145,36 @@ func (v *Vault) publish(view *View) error {
 	return nil
 }
 
-// sealFull seals the open blocks that are full. Their records go into the next group.
+// unsealed is the oldest block of a class that cannot be sealed.
+type unsealed struct {
+	block.OpenBlock
+	heals uint64 // second copies that had been written when it was tried
+	err   error
+}
+
+// sealFull seals the open blocks that are full. Their records go into the next group,
+// those of a class in the order of their numbers: behind a block that is damaged the
+// class waits.
 func (v *Vault) sealFull() error {
+	waits := ""
 	for _, open := range v.blocks.FullBlocks() {
-		v.sealsMu.Lock()
-		waits := slices.ContainsFunc(v.seals, func(b record.Block) bool {
-			return b.Class == open.Class && *b.Number == open.Number
-		})
-		v.sealsMu.Unlock()
-		if waits || v.sealing[open] {
+		if v.sealing[open] || open.Class == waits {
+			continue
+		}
+		heals := v.blocks.Heals()
+		if last, ok := v.unsealedOf(open.Class); ok && last.OpenBlock == open && last.heals == heals {
+			waits = open.Class
 			continue
 		}
 		rec, err := v.blocks.Seal(open.Class, open.Number, open.Count)
-		if errors.Is(err, block.ErrDamaged) {
-			v.sealing[open] = true
+		if isRot(err) {
 			// Rot is not a failed write: the block stays open as it is, its
 			// damaged artifact is refused when it is read, check names it.
 			v.opts.Logger.Error("a full block is damaged and is not sealed", "vault", v.name, "class", open.Class, "number", open.Number, "err", err)
+			v.sealsMu.Lock()
+			v.unsealed[open.Class] = unsealed{open, heals, err}
+			v.sealsMu.Unlock()
+			waits = open.Class
 			continue
 		}
 		if err != nil {
@@ -168,10 +182,36 @@ func (v *Vault) sealFull() error {
 		}
 		v.sealing[open] = true
 		v.sealsMu.Lock()
+		delete(v.unsealed, open.Class)
 		v.seals = append(v.seals, rec)
 		v.sealsMu.Unlock()
 	}
 	return nil
+}
+
+// isRot reports whether an error says that a block is not what was written.
+func isRot(err error) bool {
+	return errors.Is(err, block.ErrDamaged) || errors.Is(err, block.ErrWrongVault) || errors.Is(err, block.ErrUnknownVersion)
+}
+
+func (v *Vault) unsealedOf(class string) (unsealed, bool) {
+	v.sealsMu.Lock()
+	defer v.sealsMu.Unlock()
+	u, ok := v.unsealed[class]
+	return u, ok
+}
+
+// sealable refuses what needs all blocks to be sealed that have ended, and cannot be
+// had because one of them is damaged.
+func (v *Vault) sealable() error {
+	v.sealsMu.Lock()
+	defer v.sealsMu.Unlock()
+	var errs []error
+	for _, class := range slices.Sorted(maps.Keys(v.unsealed)) {
+		u := v.unsealed[class]
+		errs = append(errs, fmt.Errorf("%w: block %d of class %s cannot be sealed: %w; put the same value again, which heals it, or see graven repair", ErrDamaged, u.Number, class, u.err))
+	}
+	return errors.Join(errs...)
 }
 
 // takeSeals writes the records of the blocks that were sealed meanwhile, and of the

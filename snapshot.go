@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"graven/record"
@@ -46,10 +47,48 @@ const (
 // ends first, or after an error, there is no snapshot and nothing that would not be
 // used or replaced by the next one.
 func (v *Vault) Snapshot(ctx context.Context) (SnapshotInfo, error) {
-	v.snapping.Lock()
+	if err := v.snapping.lockWithin(ctx); err != nil {
+		return SnapshotInfo{}, fmt.Errorf("snapshot: another one is under way: %w", err)
+	}
 	defer v.snapping.Unlock()
 	return v.snapshot(ctx, true)
 }
+
+// gate is a mutex whose wait may end with a context.
+type gate struct {
+	once sync.Once
+	ch   chan struct{} // buffered 1; whoever has put something in holds the gate
+}
+
+func (g *gate) held() chan struct{} {
+	g.once.Do(func() { g.ch = make(chan struct{}, 1) })
+	return g.ch
+}
+
+// Lock waits for as long as it takes.
+func (g *gate) Lock() { g.held() <- struct{}{} }
+
+// lockWithin is Lock; the error is that of the context, and the gate not held then.
+func (g *gate) lockWithin(ctx context.Context) error {
+	select {
+	case g.held() <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TryLock takes hold if nobody has.
+func (g *gate) TryLock() bool {
+	select {
+	case g.held() <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (g *gate) Unlock() { <-g.held() }
 
 // Snapshots lists the snapshots that the log records, by number.
 func (v *Vault) Snapshots() ([]SnapshotInfo, error) {

@@ -212,3 +212,18 @@ func TestSnapshotEveryCallFails(t *testing.T) {
 		t.Error("too few fail")
 	}
 }
+
+// TestSnapshotWaitsWithinItsContext: another one may be under way for long.
+func TestSnapshotWaitsWithinItsContext(t *testing.T) {
+	s := newScript(t, fsx.NewMem(), small)
+	s.group(put("a", "first"))
+	s.vault.snapping.Lock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.vault.Snapshot(ctx); !errors.Is(err, context.Canceled) || s.vault.snapping.TryLock() {
+		t.Error(err)
+	}
+	s.vault.snapping.Unlock()
+	s.snap()
+	s.close()
+}

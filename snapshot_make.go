@@ -57,21 +57,35 @@ func (v *Vault) snapshot(ctx context.Context, demand bool) (info SnapshotInfo, e
 
 // border asks for a position. Wherever this ends, the policy counts from here: an
 // attempt that fails begins new blocks, and is not to be repeated with every commit.
+// Without hope none are begun.
 func (m *making) border(ctx context.Context) error {
+	if err := m.v.sealable(); err != nil {
+		if err := m.v.settle(); err != nil { // it may have been healed meanwhile
+			return err
+		}
+		if err := m.v.sealable(); err != nil {
+			m.countFrom(m.v.View())
+			return err
+		}
+	}
 	e := &errand{border: true}
 	if _, err := m.v.ask(ctx, e); err != nil {
 		return err
 	}
 	m.at = e.at
-	w := m.at.view
-	m.v.lastSnap = snapMark{size: w.head.Size, height: w.height - 1, time: w.at, scanned: w.head.Size}
+	m.countFrom(m.at.view)
 	return nil
+}
+
+// countFrom lets the policy count from a view.
+func (m *making) countFrom(w *View) {
+	m.v.lastSnap = snapMark{size: w.head.Size, height: w.height - 1, time: w.at, scanned: w.head.Size}
 }
 
 // cover lets everything up to the border be synced, and its artifacts be in sealed
 // blocks whose records are durable.
 func (m *making) cover(ctx context.Context) error {
-	if err := m.v.settle(); err != nil { // seals what ended at the border
+	if err := errors.Join(m.v.settle(), m.v.sealable()); err != nil { // seals what ended at the border
 		return err
 	}
 	if _, err := m.v.ask(ctx, &errand{flush: true}); err != nil {

@@ -471,6 +471,27 @@ func TestFork(t *testing.T) {
 		delete(kept, "vaults/main/"+fork.File)
 		sameContent(t, before, kept)
 	}
+	// A source that goes on with its own history has new checkpoints without end.
+	first := filesBelow(t, to, "vaults/main/"+forkFolder)
+	for i := range 4 {
+		store, v := openMain(t, other, scriptOptions())
+		if _, err := commitGroup(v, put("another", fmt.Sprint("more ", i))); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			_, err := syncDisks(other, to, SyncOptions{})
+			var fork *ForkError
+			if !errors.As(err, &fork) || !strings.Contains(string(readAll(to, "vaults/main/"+fork.File)), string(readAll(other, "vaults/main/checkpoint"))) {
+				t.Errorf("the newest fork is not kept: %v", err)
+			}
+		}
+	}
+	if kept := filesBelow(t, to, "vaults/main/"+forkFolder); len(kept) != 2 || kept[0] != first[0] {
+		t.Errorf("kept are %v, the first was %v", kept, first)
+	}
 	// Ahead of the published checkpoint: the one that the sync went to is the evidence.
 	ctx, cancel := context.WithCancel(context.Background())
 	if _, err := syncWith(ctx, from, early, SyncOptions{Progress: func(int64, int64) { cancel() }}); !errors.Is(err, context.Canceled) {

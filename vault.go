@@ -93,6 +93,7 @@ type Vault struct {
 	cached    uint64                   // settle: number of the policy in meta/policy; 0 too if nobody has looked
 	sealsMu   sync.Mutex               // guards seals
 	seals     []record.Block           // sealed, waiting for the next group to record them
+	unsealed  map[string]unsealed      // guarded by sealsMu: by class; stored by settle
 
 	condemned condemned  // derived files that were found damaged
 	mending   mending    // for those of the index
@@ -103,7 +104,7 @@ type Vault struct {
 	shown    uint64               // size of the published checkpoint; published says what is synced
 	arriving map[record.ID][]byte // artifacts of the group under way, which are in no block yet
 
-	snapping sync.Mutex           // held while a snapshot is made or dropped; taken before settling and keeping
+	snapping gate                 // held while a snapshot is made or dropped; taken before settling and keeping
 	pinsMu   sync.Mutex           // guards pins
 	pins     []pin                // the snapshots whose pages are kept, by number
 	pinsGone []pin                // open: those whose pages were gone

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -91,7 +92,12 @@ func (t *tarSource) Next() (string, io.Reader, error) {
 	if h.Typeflag != tar.TypeReg {
 		return "", nil, fmt.Errorf("%w: the stream holds %q, which is no file", graven.ErrDamaged, h.Name)
 	}
-	return h.Name, &streamReader{t.r}, nil
+	for name := range h.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") { // a few bytes would stand for as many zeros as they say
+			return "", nil, fmt.Errorf("%w: the stream holds %q, a file with holes", graven.ErrDamaged, h.Name)
+		}
+	}
+	return h.Name, &streamReader{t.r, h.Size}, nil
 }
 
 // end reads what stands behind the archive: zeros to fill a block, as tar writes them,
@@ -114,7 +120,13 @@ func (t *tarSource) end() error {
 }
 
 // streamReader says of an archive that breaks off that it is damaged.
-type streamReader struct{ r io.Reader }
+type streamReader struct {
+	r    io.Reader
+	size int64
+}
+
+// Size is what the archive says.
+func (s *streamReader) Size() int64 { return s.size }
 
 func (s *streamReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)

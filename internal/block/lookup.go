@@ -117,6 +117,18 @@ func (s *Store) openBlocks(keep func(c *class, number uint64) bool) []OpenBlock 
 	return list
 }
 
+// OpenSize returns how many bytes of a file in the folder of open blocks hold what
+// is loaded of it; 0 if nothing is.
+func (s *Store) OpenSize(name string) int64 {
+	class, number, ok := parseOpenName(name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if b := s.lookupClass(class).open[number]; ok && b != nil && b.count > 0 {
+		return b.size
+	}
+	return 0
+}
+
 // Found lists the files of open blocks that Open met and that have not been
 // loaded, sealed or cut since, by class and number. Count is 0.
 func (s *Store) Found() []OpenBlock {
@@ -158,13 +170,22 @@ func (s *Store) Stats() (artifacts uint64, bytes int64) {
 	return artifacts, bytes
 }
 
-// SealedCount returns how many artifacts a numbered block holds that is sealed, with
-// its record; false if it is not.
-func (s *Store) SealedCount(class string, number uint64) (count uint64, ok bool) {
+// EndedCount returns how many artifacts a numbered block holds that takes no more:
+// one that is sealed, or an open one behind which the class goes on; false if it may
+// still grow.
+func (s *Store) EndedCount(class string, number uint64) (count uint64, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if b := s.lookupClass(class).sealed[number]; b != nil {
+	c := s.lookupClass(class)
+	if b := c.sealed[number]; b != nil {
 		return b.count, true
 	}
-	return 0, false
+	b := c.open[number]
+	switch {
+	case b == nil || number >= c.tail:
+		return 0, false
+	case b.twin != nil: // of which not all need be mentioned yet
+		return b.twin.count, true
+	}
+	return uint64(b.count), true
 }

@@ -24,8 +24,9 @@ import (
 // Seal runs beside appends, syncs and reads. Repeating it, also after a crash,
 // gives the same record.
 //
-// A *Damage says that an artifact's bytes or place are no longer those that
-// were appended; nothing was published then.
+// An artifact that rotted is taken from its second copy (WriteHealed); the block
+// is copied then too. A *Damage says that there is none, or that an artifact is not
+// in its place any more; nothing was published then.
 func (s *Store) Seal(class string, number uint64, count int) (record.Block, error) {
 	s.sealing.Lock()
 	defer s.sealing.Unlock()
@@ -36,39 +37,43 @@ func (s *Store) Seal(class string, number uint64, count int) (record.Block, erro
 	if err != nil {
 		return record.Block{}, err
 	}
-	rec, err := s.seal(b, inPlace, count)
+	plan, err := s.seal(b, inPlace, count)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case err != nil && !inPlace:
 		b.promise = 0
-	case err == nil && inPlace:
-		b.twin = &twin{id: rec.ID, count: rec.Count}
+	case err == nil && inPlace && !plan.healed:
+		b.twin = &twin{id: plan.rec.ID, count: plan.rec.Count}
 	}
-	return rec, err
+	return plan.rec, err
 }
 
 // seal is Seal of a block that may be sealed in this way.
-func (s *Store) seal(b *openBlock, inPlace bool, count int) (record.Block, error) {
+func (s *Store) seal(b *openBlock, inPlace bool, count int) (sealPlan, error) {
 	h, err := s.files.open(s.source(b.source))
 	if err != nil {
-		return record.Block{}, err
+		return sealPlan{}, err
 	}
 	defer s.files.release(h)
 	plan, err := s.planSeal(b, h, uint64(count))
-	if err != nil {
-		return record.Block{}, err
+	if errors.Is(err, ErrDamaged) {
+		plan, err = s.planHealed(b, h, count, err)
 	}
+	if err != nil {
+		return sealPlan{}, err
+	}
+	inPlace = inPlace && !plan.healed
 	to := sealedName(plan.rec.ID)
 	if there, err := s.dir.Exists(to); err != nil {
-		return record.Block{}, err
+		return sealPlan{}, err
 	} else if there {
 		err := s.confirm(to, plan.rec)
 		if err == nil {
-			return plan.rec, nil
+			return plan, nil
 		}
 		if !inPlace || !errors.Is(err, ErrDamaged) {
-			return record.Block{}, err
+			return sealPlan{}, err
 		}
 		// No record names it yet, and it may be this very file under its other
 		// name: writing the ending again mends it then, and nothing else.
@@ -76,15 +81,15 @@ func (s *Store) seal(b *openBlock, inPlace bool, count int) (record.Block, error
 	if inPlace {
 		err = s.sealInPlace(b, plan)
 	} else {
-		err = s.sealCopy(h, plan)
+		err = s.sealCopy(plan)
 	}
 	if errors.Is(err, fs.ErrExist) { // by another process, which the lock keeps out; or a copy of this one
 		err = s.confirm(to, plan.rec)
 	}
 	if err != nil {
-		return record.Block{}, err
+		return sealPlan{}, err
 	}
-	return plan.rec, nil
+	return plan, nil
 }
 
 // sealable finds the block and decides how it is sealed. One that is copied
@@ -112,13 +117,15 @@ func (s *Store) sealable(class string, number uint64, count int) (b *openBlock, 
 
 // sealPlan is a block that was read back and found good, and how it ends.
 type sealPlan struct {
-	rec  record.Block
-	end  int64  // behind the last frame
-	tail []byte // table of contents and trailer
+	rec    record.Block
+	from   io.ReaderAt // the bytes before the end
+	healed bool        // they are not all those of the open file
+	end    int64       // behind the last frame
+	tail   []byte      // table of contents and trailer
 }
 
 // planSeal reads an open block back and verifies all that will be sealed.
-func (s *Store) planSeal(b *openBlock, h *handle, count uint64) (sealPlan, error) {
+func (s *Store) planSeal(b *openBlock, h sized, count uint64) (sealPlan, error) {
 	file := s.files.path(openName(b.class, b.number))
 	header := AppendHeader(nil, s.header(b.class, b.number))
 	if err := s.checkHeader(h, openName(b.class, b.number), s.header(b.class, b.number)); err != nil {
@@ -131,8 +138,9 @@ func (s *Store) planSeal(b *openBlock, h *handle, count uint64) (sealPlan, error
 	whole := sha256.New()
 	whole.Write(header)
 	entries := make([]Entry, 0, count)
-	end, n, err := hashFrames(newWindow(h, size), int64(len(header)), count, whole, func(e Entry, got record.ID) error {
-		if err := s.checkSealed(b, file, e, got); err != nil {
+	w := newWindow(h, size)
+	end, n, err := hashFrames(w, int64(len(header)), count, whole, func(e Entry, got record.ID) error {
+		if err := s.checkSealed(b, file, w, e, got); err != nil {
 			return err
 		}
 		entries = append(entries, e)
@@ -148,18 +156,28 @@ func (s *Store) planSeal(b *openBlock, h *handle, count uint64) (sealPlan, error
 	whole.Write(tail)
 	number := b.number
 	rec := record.Block{Number: &number, ID: record.ID(whole.Sum(nil)), Size: uint64(end) + uint64(len(tail)), Count: count, Class: b.class}
-	return sealPlan{rec: rec, end: end, tail: tail}, nil
+	return sealPlan{rec: rec, from: h, end: end, tail: tail}, nil
+}
+
+// sized is a file as far as it is read.
+type sized interface {
+	io.ReaderAt
+	Size() (int64, error)
 }
 
 // checkSealed compares a frame that was read back with what was appended.
-func (s *Store) checkSealed(b *openBlock, file string, e Entry, got record.ID) error {
+func (s *Store) checkSealed(b *openBlock, file string, w *window, e Entry, got record.ID) error {
 	if got != e.ID {
 		return &Damage{File: file, Offset: e.Offset, What: "artifact", ID: e.ID, Wanted: e.ID.String(), Got: got.String()}
 	}
 	if ref, ok := s.inMemory(b.class, e.ID); !ok || ref.file != b.source || ref.off != e.Offset || ref.Size() != e.Size {
 		return &Damage{File: file, Offset: e.start(), What: "frame", ID: e.ID, Wanted: "the artifact that was appended there", Got: "another"}
 	}
-	return nil
+	last, err := w.peek(e.end()-1, 1)
+	if err == nil && string(last) != "\n" {
+		err = &Damage{File: file, Offset: e.end() - 1, What: "frame", ID: e.ID, Wanted: "a newline behind the artifact", Got: strconv.Quote(string(last))}
+	}
+	return err
 }
 
 // sealInPlace ends the open file itself and gives it its published name. A
@@ -189,7 +207,7 @@ func (s *Store) sealInPlace(b *openBlock, plan sealPlan) error {
 }
 
 // sealCopy writes the sealed form beside the open file.
-func (s *Store) sealCopy(h *handle, plan sealPlan) error {
+func (s *Store) sealCopy(plan sealPlan) error {
 	name := s.uploads.name()
 	defer func() { _ = s.dir.Discard(name) }() // worthless now; swept at the next open
 	w, err := s.dir.Append(name, true)
@@ -197,7 +215,7 @@ func (s *Store) sealCopy(h *handle, plan sealPlan) error {
 		return s.failUnless(err, name)
 	}
 	defer w.Close()
-	if err := copyRange(w, h, plan.end); err != nil {
+	if err := copyRange(w, plan.from, plan.end); err != nil {
 		return err
 	}
 	if _, err := w.WriteAt(plan.tail, plan.end); err != nil {

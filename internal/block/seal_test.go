@@ -411,3 +411,48 @@ func isAny(err error, targets ...error) bool {
 	}
 	return false
 }
+
+// An artifact that rotted is sealed as it was, from its second copy, and what the
+// file would have been without the rot comes out. Other rot is not healed.
+func TestSealOfHealedArtifacts(t *testing.T) {
+	list := arts("v", 3)
+	const open = "blocks/open/main-00000000.blk"
+	sound := fsx.NewMem()
+	s := openOn(t, sound)
+	put(t, s, "main", list...)
+	s.Advance("main")
+	want, err := s.Seal("main", 0, len(list))
+	must(t, err)
+	for _, again := range []bool{false, true} { // as after a crash before the record
+		disk := fsx.NewMem()
+		s = openOn(t, disk)
+		put(t, s, "main", list...)
+		s.Advance("main")
+		at := int64(strings.Index(string(content(t, disk, open)), string(list[1].Bytes)))
+		flip(t, disk, open, at*8)
+		if _, err = s.Seal("main", 0, len(list)); !errors.Is(err, ErrDamaged) {
+			t.Fatal(err)
+		}
+		must(t, s.WriteHealed(list[1].ID, list[1].Bytes))
+		flip(t, disk, open, (at-1)*8) // the newline before the artifact
+		if _, err = s.Seal("main", 0, len(list)); !errors.Is(err, ErrDamaged) {
+			t.Fatal(err)
+		}
+		flip(t, disk, open, (at-1)*8)
+		got, err := s.Seal("main", 0, len(list))
+		must(t, err)
+		if again {
+			got, err = s.Seal("main", 0, len(list))
+			must(t, err)
+		}
+		if got.ID != want.ID || got.Size != want.Size || got.Count != want.Count {
+			t.Errorf("sealed as %+v, wanted %+v", got, want)
+		}
+		must(t, s.Sealed(got))
+		noDamage(t, s, got)
+		has(t, s, list...)
+		if exists(t, disk, open) {
+			t.Error("the open file is still there")
+		}
+	}
+}

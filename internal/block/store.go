@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"graven/internal/fsx"
 	"graven/record"
@@ -36,6 +37,7 @@ type Store struct {
 	closed  bool
 
 	sealing sync.Mutex // held by Seal: one block at a time; taken before openBlock.io
+	heals   atomic.Uint64
 	uploads *uploads
 }
 
@@ -295,6 +297,12 @@ func parseOpenName(name string) (class string, number uint64, ok bool) {
 	class, digits := rest[:len(rest)-9], rest[len(rest)-8:]
 	number, ok = parseDigits(digits)
 	return class, number, ok && validClass(class)
+}
+
+// IsOpenName reports whether a file in the folder of open blocks may be a block.
+func IsOpenName(name string) bool {
+	_, _, ok := parseOpenName(name)
+	return ok
 }
 
 func newName(n uint64) string { return "open/new-" + strconv.FormatUint(n, 10) }

@@ -51,6 +51,8 @@ var (
 	ErrTooManyFiles = errors.New("too many open files")
 	// ErrNotRegular says that a name that must be a regular file is a folder, a link, a pipe or a device.
 	ErrNotRegular = errors.New("not a regular file")
+	// ErrFolder is the ErrNotRegular of a folder that stands in the way of a file.
+	ErrFolder error = folderError{}
 	// ErrNotFolder says that a name that must be a folder is something else, a link to one too.
 	ErrNotFolder = errors.New("not a folder")
 	// ErrNotEmpty says that a folder to be removed holds something.
@@ -184,6 +186,13 @@ func CheckEntry(op, name string) error {
 	}
 	return CheckName(op, name)
 }
+
+type folderError struct{}
+
+func (folderError) Error() string { return "a directory stands where a file is wanted; move it away" }
+
+// Is makes errors.Is(err, ErrNotRegular) hold.
+func (folderError) Is(target error) bool { return target == ErrNotRegular }
 
 // pathError wraps err with the call and the name.
 func pathError(op, name string, err error) error {

@@ -134,6 +134,9 @@ func (d Dir) replace(name string, fill func(File) error) error {
 	}
 	if err != nil {
 		_ = d.disk.Remove(temp) // best effort; the next Replace removes it too
+		if info, statErr := d.disk.Stat(name); statErr == nil && info.Dir {
+			err = pathError("replace", name, ErrFolder)
+		}
 		return err
 	}
 	return d.syncFolder(folder)

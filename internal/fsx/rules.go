@@ -77,7 +77,8 @@ func VaultRules() Rules {
 		{"meta/host/cut/*", Publish},
 		{"meta/host/mirror", Publish | Replace}, // of a mirror: of what, and from where
 		{"meta/host/incoming", Replace},         // and the checkpoint that its sync goes to
-		{"meta/host/fork/*", Publish},           // and pairs of checkpoints that contradict each other
+		{"meta/host/fork/*", Publish},           // and pairs of checkpoints that contradict each other,
+		{"meta/host/fork/newest.txt", Replace},  // the first for good
 		{"meta/host/scrub", Replace},
 		{"meta/host/check", Replace | Discard},
 		// What can be made again.

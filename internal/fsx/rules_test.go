@@ -63,6 +63,7 @@ func TestVaultRules(t *testing.T) {
 		"meta/host/mirror":                                      Publish | Replace,
 		"meta/host/incoming":                                    Replace,
 		"meta/host/fork/0123456789abcdef.txt":                   Publish,
+		"meta/host/fork/newest.txt":                             Publish | Replace,
 		"meta/host/scrub":                                       Replace,
 		"meta/host/check":                                       Replace | Discard,
 		"meta/host/other":                                       0,

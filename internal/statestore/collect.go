@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+
+	"graven/internal/fsx"
 )
 
 // keepSets is how many of the newest sets are kept.
@@ -58,13 +60,23 @@ func (s *Store) Collect() error {
 	}
 	for _, e := range entries {
 		if number, ok := parseName(e.Name); ok && number < next && !needed[number] {
-			err = errors.Join(err, s.dir.Discard(e.Name))
+			err = errors.Join(err, s.discard(e.Name))
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("removing state pages: %w", err)
 	}
 	return nil
+}
+
+// discard removes a file. A folder that has its name and is not empty is not ours:
+// Open has told of it, and its number is not used.
+func (s *Store) discard(name string) error {
+	err := s.dir.Discard(name)
+	if errors.Is(err, fsx.ErrNotEmpty) {
+		return nil
+	}
+	return err
 }
 
 // drop drops sets and says which files are still needed. Files with the number
@@ -139,7 +151,7 @@ func (s *Store) Abandon() error {
 	}
 	for _, e := range entries {
 		if _, ok := parseName(e.Name); ok {
-			err = errors.Join(err, s.dir.Discard(e.Name))
+			err = errors.Join(err, s.discard(e.Name))
 		}
 	}
 	if err != nil {

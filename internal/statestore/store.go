@@ -71,6 +71,10 @@ func Open(dir fsx.Dir, vault record.VaultID, opts Options) (s *Store, notes []st
 			continue
 		}
 		s.next = number + 1 // entries are sorted
+		if e.Dir {
+			notes = append(notes, fmt.Sprintf("%s: %v", s.path(number), fsx.ErrFolder))
+			continue
+		}
 		f, c, err := s.read(number)
 		var bad *badFile
 		if errors.As(err, &bad) {

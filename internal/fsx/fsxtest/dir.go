@@ -186,6 +186,11 @@ func testReplace(t *testing.T, disk fsx.Disk, d fsx.Dir) {
 		only(t, disk, "meta/host", "clean")
 	}
 	want(t, d.Replace("checkpoint", []byte("x")), nil)
+	want(t, disk.Remove("meta/host/clean"), nil)
+	want(t, disk.Mkdir("meta/host/clean", false), nil)
+	Put(t, disk, "meta/host/clean/x", "in the way")
+	want(t, d.Replace("meta/host/clean", []byte("open\n")), fsx.ErrFolder)
+	want(t, d.Replace("meta/host/clean", []byte("open\n")), fsx.ErrNotRegular)
 }
 
 func testDiscard(t *testing.T, disk fsx.Disk, d fsx.Dir) {
