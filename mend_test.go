@@ -131,6 +131,78 @@ func TestMendUnderWrites(t *testing.T) {
 	}
 }
 
+// TestOpenThroughDamage opens a vault, one file of whose index or state is damaged: it
+// says what it said, and readers say the same or that derived data is damaged.
+func TestOpenThroughDamage(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	_, v := openMain(t, mem.Clone(), Options{ReadOnly: true})
+	want := fmt.Sprint(v.View().Head(), v.View().state.Root())
+	damaged := 0
+	for _, folder := range []string{"index", "state"} {
+		for _, file := range filesBelow(t, mem, "vaults/main/"+folder) {
+			size := int64(len(readAll(mem, file)))
+			for _, off := range []int64{size / 11, size / 3, size / 2, size - 40} {
+				disk := mem.Clone()
+				hurtAt(t, disk, file, off)
+				_, v := openMain(t, disk.Clone(), readingOptions())
+				if got := fmt.Sprint(v.View().Head(), v.View().state.Root()); got != want {
+					t.Errorf("%s, byte %d: a reader says %v, wanted %v", file, off, got, want)
+				}
+				store, v := openMain(t, disk, scriptOptions())
+				if got := fmt.Sprint(v.View().Head(), v.View().state.Root()); got != want {
+					t.Errorf("%s, byte %d: it says %v, wanted %v", file, off, got, want)
+				}
+				if err := store.Close(); err != nil {
+					t.Errorf("%s, byte %d: %v", file, off, err)
+				}
+				if damaged%10 == 0 && rebuild(t, disk).Damaged() {
+					t.Errorf("%s, byte %d: a rebuild leaves damage", file, off)
+				}
+				damaged++
+			}
+		}
+	}
+	if damaged < 40 {
+		t.Errorf("only %d damages", damaged)
+	}
+}
+
+// TestMergeMendsAll damages several of the segments that a merge is about to read.
+func TestMergeMendsAll(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	var hurt []string
+	for i := 0; len(hurt) < 3; i++ {
+		s.group(put(fmt.Sprint("k", i%7), fmt.Sprint(i)))
+		if err := s.vault.settle(); err != nil {
+			t.Fatal(err)
+		}
+		if files := filesBelow(t, mem, "vaults/main/index/keys"); len(files) == 15 {
+			for _, f := range files[3:6] {
+				hurtAt(t, mem, f, 70)
+				hurt = append(hurt, f)
+			}
+		}
+	}
+	for i := 0; len(filesBelow(t, mem, "vaults/main/index/keys")) > 14; i++ {
+		s.group(put(fmt.Sprint("k", i%7), fmt.Sprint("more", i)))
+		if err := s.vault.settle(); err != nil {
+			t.Fatal(err)
+		}
+		if i > 20 {
+			t.Fatalf("no merge with %v damaged", hurt)
+		}
+	}
+	if len(s.vault.condemned.files) > 0 {
+		t.Errorf("condemned are %v", s.vault.condemned.files)
+	}
+	s.close()
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Error(r.Findings)
+	}
+}
+
 // TestMendNeedsTruth damages a segment and the log below it: reads that need both are
 // refused as damaged, nothing is made from what rotted, and the rest goes on.
 func TestMendNeedsTruth(t *testing.T) {

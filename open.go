@@ -12,6 +12,7 @@ import (
 
 	"graven/internal/block"
 	"graven/internal/fsx"
+	"graven/internal/index"
 	"graven/internal/journal"
 	"graven/internal/tilestore"
 	"graven/internal/wal"
@@ -124,6 +125,8 @@ const maxCheckpoint = 1 << 20
 // open reads the vault's files and makes them a view. alone says that no other
 // process can write meanwhile.
 func (v *Vault) open(alone bool) error {
+	v.mending.ctx, v.stopKeeping = context.WithCancel(context.Background())
+	v.mending.tries = map[string]int{}
 	genesis, err := readGenesis(v.dir)
 	if err != nil {
 		return err
@@ -308,6 +311,7 @@ func (v *Vault) openWriting() error {
 	if v.readOnly != "" {
 		return nil
 	}
+	v.index.SetMender(v.mendIndex)
 	if err := v.mendTiles(view); err != nil {
 		return v.damaged(err)
 	}
@@ -348,6 +352,9 @@ func readGenesis(dir fsx.Dir) (*record.Genesis, error) {
 // scan reads the log from the start of the open up to a size.
 func (v *Vault) scan(limit uint64) (*scanner, journal.Tail, error) {
 	s, line, finish, err := v.newScan()
+	if v.entry.size > 0 && errors.Is(err, index.ErrDamaged) {
+		return v.scanAll(limit, err)
+	}
 	if err != nil {
 		return nil, journal.Tail{}, err
 	}
@@ -359,15 +366,20 @@ func (v *Vault) scan(limit uint64) (*scanner, journal.Tail, error) {
 	})
 	if v.entry.size > 0 && (errors.Is(err, errStart) || errors.Is(err, journal.ErrPosition) || s.size == 0) {
 		// Whatever it is, it lies before the start, or beside the log.
-		v.note("%v; the log is read from its beginning", err)
-		v.stumbled, v.entry = v.entry.size-1, start{}
-		return v.scan(limit)
+		return v.scanAll(limit, err)
 	}
 	if err != nil && !errors.Is(err, errEnough) {
 		return s, tail, v.damaged(err)
 	}
 	finish()
 	return s, tail, nil
+}
+
+// scanAll is scan from the first record on, and says why.
+func (v *Vault) scanAll(limit uint64, why error) (*scanner, journal.Tail, error) {
+	v.note("%v; the log is read from its beginning", why)
+	v.stumbled, v.entry = v.entry.size-1, start{}
+	return v.scan(limit)
 }
 
 // newScan is a scanner that feeds the tree. It begins at the start of the open: line

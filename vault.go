@@ -166,13 +166,8 @@ func (v *Vault) start() {
 	v.settlerGone = make(chan struct{})
 	v.covered = make(chan struct{}, 1)
 	v.sealed = make(chan struct{}, 1)
-	ctx, stopKeeping := context.WithCancel(context.Background())
-	v.stopKeeping = stopKeeping
+	ctx := v.mending.ctx
 	v.scrub = newScrubber(v)
-	if v.readOnly == "" {
-		v.mending.ctx, v.mending.tries = ctx, map[string]int{}
-		v.index.SetMender(v.mendIndex)
-	}
 	if v.readOnly != "" || v.opts.scripted || v.following {
 		close(v.stopped)
 		close(v.settlerGone)
