@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"graven/internal/fsx"
+	"graven/internal/index"
+	"graven/record"
 )
 
 // TestReadThroughDamage damages files of the index under an open vault, a byte at a
@@ -310,5 +312,95 @@ func TestDamagedStateRefuses(t *testing.T) {
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// forge puts a segment with right checksums into the index of a vault that has none: it
+// says that a run ends where the log does, and leaves out versions as it is told.
+func forge(t *testing.T, s *script, leaveOut func(key string, v index.Version) bool) {
+	t.Helper()
+	v := s.vault
+	x, _, err := index.Open(v.dir.Sub("index"), v.genesis.Vault, index.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &endedRun{to: v.tip.next, txs: v.recent.transactions(), end: v.blocks.Mark()}
+	for e, err := range v.View().List(Query{Deleted: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []index.Version
+		for ver, err := range v.index.History(userKey(e.Key), v.tip.next) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !leaveOut(string(e.Key), ver) {
+				list = append(list, ver)
+			}
+		}
+		for _, ver := range slices.Backward(list) {
+			if err := x.Add(userKey(e.Key), ver); err != nil {
+				t.Fatal(err)
+			}
+			r.versions++
+		}
+	}
+	rows, err := v.rowsOf(r)
+	if err == nil {
+		_, err = x.Seal(rows)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+}
+
+// TestForgedSegment puts a segment with right checksums and wrong versions under a vault:
+// nothing is signed on what it says, and a check names it and makes the index again.
+func TestForgedSegment(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	s.group(put("price", "1"), put("hidden", "1"), put("kept", "1"))
+	s.group(put("price", "2"), put("gone", "1"))
+	s.group(del("gone"))
+	forge(t, s, func(key string, v index.Version) bool {
+		return key == "hidden" || (key == "price" || key == "gone") && v.N == 2
+	})
+	absent := func(key string) *Tx {
+		tx := &Tx{Actor: "script"}
+		tx.Put([]byte(key), Bytes([]byte("new")), PutOptions{If: &record.Cond{Kind: record.Absent}})
+		return tx
+	}
+	for name, tx := range map[string]*Tx{"hidden": absent("hidden"), "price": put("price", "3"), "gone": put("gone", "2"), "delete": del("hidden")} {
+		disk := mem.Clone()
+		store, v := openMain(t, disk, scriptOptions())
+		if _, err := commitGroup(v, put("kept", "2"), put("fresh", "1")); err != nil {
+			t.Errorf("%s: what the segment has right: %v", name, err)
+		}
+		if _, err := commitGroup(v, tx); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "index/keys/0-00000000.seg") {
+			t.Errorf("%s: a write on forged versions: %v", name, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store, v = openMain(t, disk, scriptOptions()) // makes it again
+		if e, err := v.View().Get([]byte("price")); err != nil || e.N != 2 {
+			t.Errorf("%s: price after the next open: %v, %v", name, e, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := checkAll(t, disk, false); len(r.Findings) > 0 {
+			t.Errorf("%s: %v", name, r.Findings)
+		}
+	}
+	if r := checkAll(t, mem.Clone(), true); len(r.Findings) != 1 || r.Findings[0].File != "index/keys/0-00000000.seg" {
+		t.Errorf("a check that changes nothing: %v", r.Findings)
+	}
+	if r := checkAll(t, mem, false); r.Damaged() || len(r.Findings) == 0 || r.Findings[0].File != "index/keys/0-00000000.seg" {
+		t.Errorf("a check: %v", r.Findings)
+	}
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Errorf("another check: %v", r.Findings)
 	}
 }
