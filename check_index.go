@@ -34,13 +34,33 @@ func (c *checker) checkPages(x *index.Index, pages *statestore.Store) {
 			c.findDerived(f.File, f.Offset, "%s", f.What)
 		}
 	}
-	for _, err := range pages.Check(c.ctx) {
+	for _, err := range c.readPages(pages) {
 		var d *statestore.DamageError
 		if errors.As(err, &d) {
 			c.findDerived(d.File, int64(d.Offset), "wanted %s, got %s", d.Wanted, d.Got)
 		} else if c.ctx.Err() == nil {
 			c.findDerived("state", -1, "%v", err)
 		}
+	}
+}
+
+// readPages reads the newest set of state pages. A writer in another process may have
+// removed it since it was listed: then a newer one is read.
+func (c *checker) readPages(pages *statestore.Store) []error {
+	for tries := 4; ; tries-- {
+		found := pages.Check(c.ctx)
+		if len(found) == 0 || c.live != nil || tries == 0 || c.ctx.Err() != nil {
+			return found
+		}
+		now, _, err := statestore.Open(c.dir.Sub("state"), c.genesis.Vault, statestore.Options{})
+		if err != nil {
+			return append(found, err)
+		}
+		defer now.Close()
+		if slices.Equal(now.Sets(), pages.Sets()) {
+			return found
+		}
+		pages = now
 	}
 }
 

@@ -19,14 +19,19 @@ import (
 // hooked is a disk that tells of every file that is opened for reading.
 type hooked struct {
 	fsx.Disk
-	open func(name string)
+	open   func(name string) // before, for reading
+	opened func(name string) // behind
 }
 
 func (h *hooked) Open(name string, mode fsx.Mode) (fsx.File, error) {
 	if h.open != nil && mode == fsx.Read {
 		h.open(name)
 	}
-	return h.Disk.Open(name, mode)
+	f, err := h.Disk.Open(name, mode)
+	if h.opened != nil {
+		h.opened(name)
+	}
+	return f, err
 }
 
 // onceAt lets something happen when a file is opened for the first time.

@@ -135,8 +135,8 @@ type stateChecker struct {
 
 	inPlay []index.End    // the vault's segments when the check began
 	ends   []index.Border // of the runs that the log has
-	docErr error  // why authority and policy cannot be read
-	held   []byte // the line before, which is replayed when the journal knows its place
+	docErr error          // why authority and policy cannot be read
+	held   []byte         // the line before, which is replayed when the journal knows its place
 	files  []string
 	listed bool
 }

@@ -149,6 +149,49 @@ func TestCheckBesideAWriter(t *testing.T) {
 	s.close()
 }
 
+// TestCheckBesideNewPages checks beside a writer that writes state pages and removes
+// older ones while the check replays: they are no damage, damage of the newest is.
+func TestCheckBesideNewPages(t *testing.T) {
+	for _, hurt := range []bool{false, true} {
+		mem := fsx.NewMem()
+		s := newScript(t, mem, small)
+		n := 0
+		write := func() {
+			for range 60 {
+				n++
+				s.group(put(fmt.Sprint("k", n%20), fmt.Sprint(n)))
+				if err := s.vault.settle(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		write()
+		listed, done := false, false
+		disk := &hooked{Disk: mem, opened: func(name string) {
+			if strings.HasPrefix(name, "vaults/main/state/") {
+				listed = true
+			} else if listed && !done && strings.HasPrefix(name, "vaults/main/log/") {
+				done = true
+				write()
+				if hurt {
+					pages := filesBelow(t, mem, "vaults/main/state")
+					hurtAt(t, mem, pages[len(pages)-1], 60)
+				}
+			}
+		}}
+		store, err := Open(context.Background(), scriptHost(disk, 8), readingOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := store.Check(context.Background(), "main", CheckOptions{})
+		if err != nil || !done || r.Damaged() != hurt {
+			t.Errorf("damaged %v, replayed meanwhile %v: %v, %v", hurt, done, err, r.Findings)
+		}
+		_ = store.Close()
+		s.close()
+	}
+}
+
 // TestCheckWhileSealing checks a vault whose blocks are sealed and dropped while
 // the check is under way, after it has chosen how far to look.
 func TestCheckWhileSealing(t *testing.T) {

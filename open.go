@@ -185,7 +185,7 @@ func (v *Vault) openReading(alone bool) error {
 	} else if alone {
 		v.note("it was not closed cleanly and could not be recovered; it is read up to the published checkpoint, newer records are left out")
 	}
-	v.longer = v.mirror != "" && until != noLimit
+	v.longer = until != noLimit
 	if err := v.openDerived(limit); err != nil {
 		return err
 	}
@@ -526,7 +526,8 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 		return err
 	}
 	if v.longer {
-		// A block may be sealed by a record behind the checkpoint, and its open file gone.
+		// A block may be sealed by a record behind the checkpoint, and its open file
+		// gone; sealed files never go.
 		v.blocks.LoadUnnamed()
 	}
 	if !mend {

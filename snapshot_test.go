@@ -136,6 +136,7 @@ func TestSnapshotDrop(t *testing.T) {
 		t.Fatalf("the pages of one that was asked for are gone: %+v", r)
 	}
 	before := len(filesBelow(t, mem, "vaults/main/state"))
+	_, reader := openMain(t, mem, readingOptions())
 	for n := range uint64(15) {
 		if err := s.vault.DropSnapshot(context.Background(), n+1); err != nil {
 			t.Fatal(err)
@@ -149,6 +150,9 @@ func TestSnapshotDrop(t *testing.T) {
 	}
 	if after := len(filesBelow(t, mem, "vaults/main/state")); after >= before {
 		t.Errorf("%d files of pages, %d before", after, before)
+	}
+	if r, err := reader.VerifySnapshot(context.Background(), 2, SnapshotOptions{}); err != nil || r.Damaged() || r.Paged {
+		t.Errorf("a reader that knew of the pages: %+v, %v", r, err)
 	}
 	for _, f := range filesBelow(t, mem, "vaults/main/snapshots") {
 		if !strings.HasSuffix(f, "/manifest.yaml") && !strings.HasSuffix(f, "/kept") {

@@ -42,7 +42,7 @@ type Vault struct {
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	mirror    string          // fixed: what it is a mirror of, for people; empty: it is none
 	following bool            // fixed: a mirror, open for a sync, which alone adds to it
-	longer    bool            // fixed: a mirror, read while a sync is at work behind its checkpoint, or was cut off there
+	longer    bool            // fixed: it is read while a writer or a sync is at work behind the checkpoint, or was cut off there
 	recovered []string        // fixed: what the open put right, in plain words
 	found     []string        // fixed: what it met and left as it is
 	remade    []Finding       // fixed: derived files that it made again, those that a check asks for
