@@ -84,11 +84,15 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		return nil, err
 	}
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit}
-	if !alone || s.opts.ReadOnly || !c.openFirst(s, name) {
-		c.lookOnly(alone)
-	}
-	err := c.run()
-	err = errors.Join(err, c.endRun(err))
+	err := func() error {
+		s.checks.RLock()
+		defer s.checks.RUnlock()
+		if !alone || s.opts.ReadOnly || !c.openFirst(s, name) {
+			c.lookOnly(alone)
+		}
+		err := c.run()
+		return errors.Join(err, c.endRun(err))
+	}()
 	if err == nil {
 		err = c.remake(s)
 	}
@@ -140,11 +144,11 @@ func (c *checker) openFirst(s *Store, name string) bool {
 	s.mu.Lock()
 	isOpen := s.vaults[name] != nil
 	s.mu.Unlock()
-	c.opened = !isOpen
 	if !isOpen {
 		c.lookBefore()
 	}
-	v, err := s.Vault(c.ctx, name)
+	v, opened, err := s.vault(c.ctx, name)
+	c.opened = opened
 	if err == nil {
 		if err = v.Publish(); errors.Is(err, ErrReadOnly) {
 			err = nil
@@ -165,7 +169,7 @@ func (c *checker) openFirst(s *Store, name string) bool {
 		c.find("wal", -1, "%s", v.readOnly)
 	}
 	if err == nil && c.live != nil {
-		if !isOpen {
+		if opened {
 			c.report.Findings = append(c.report.Findings, v.remade...)
 		}
 		c.sayRemade()

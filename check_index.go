@@ -81,7 +81,7 @@ func (c *checker) remake(s *Store) error {
 			return nil
 		}
 	}
-	changed, err := s.remake(c.ctx, c.report.Vault)
+	changed, err := s.remake(c.ctx, c.live)
 	if err != nil {
 		return err
 	}
@@ -124,12 +124,21 @@ func (c *checker) derivedRooms() (*index.Index, *statestore.Store) {
 
 // remake lets go of index and state pages and opens the vault anew, which makes them
 // again from the log. It lists the index files that have become others: segments
-// follow from the log, byte by byte. Nobody else may use the vault.
-func (s *Store) remake(ctx context.Context, name string) (changed []Finding, err error) {
+// follow from the log, byte by byte. Besides other checks, for which it waits, nobody may
+// use the vault.
+func (s *Store) remake(ctx context.Context, v *Vault) (changed []Finding, err error) {
+	s.checks.Lock()
+	defer s.checks.Unlock()
+	name := v.name
 	s.mu.Lock()
-	v := s.vaults[name]
-	delete(s.vaults, name)
+	ours := s.vaults[name] == v && !s.closed
+	if ours {
+		delete(s.vaults, name)
+	}
 	s.mu.Unlock()
+	if !ours {
+		return nil, ErrClosed
+	}
 	if err := v.close(); err != nil {
 		return nil, err
 	}
