@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"graven/internal/fsx"
+	"graven/internal/index"
 	"graven/record"
 )
 
@@ -199,7 +200,7 @@ func parseSum(line string) (id record.ID, name string, ok bool) {
 }
 
 // listSegments lists the files of the index that hold the first so many runs, and
-// those of the state's pages at a size.
+// those of the state's pages at a size. Damaged files of the index are left out.
 func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, error) {
 	names, err := v.index.Files(runs)
 	if err != nil {
@@ -219,6 +220,11 @@ func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, er
 	for _, name := range names {
 		id, ok := v.sums[name]
 		if !ok {
+			if whole, err := v.wholeOrMended(name); err != nil {
+				return nil, err
+			} else if !whole {
+				continue // the next open for writing makes it again
+			}
 			if id, _, err = hashFile(ctx, v.dir, name); err != nil {
 				return nil, err
 			}
@@ -227,6 +233,22 @@ func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, er
 	}
 	v.sums = ids // what is not pinned any more will not come again
 	return sumLines(ids), nil
+}
+
+// wholeOrMended reports whether a file has the bytes that it should have, by its own
+// checksums; of those of the index only. One that is damaged is made again if it can be,
+// and condemned if not.
+func (v *Vault) wholeOrMended(name string) (bool, error) {
+	var d *index.DamageError
+	err := v.index.CheckFile(name, func(f index.File) index.File { return f }, func(err error) error {
+		errors.As(err, &d)
+		return nil
+	})
+	if err != nil || d == nil || v.mendIndex(d) {
+		return err == nil, err
+	}
+	v.condemn(d)
+	return false, nil
 }
 
 // knownSums are those of index files that the newest snapshot with lists has: a name
