@@ -22,6 +22,7 @@ import (
 //	border   nothing on disk; blocks that end early, as if they had been full
 //	cover    these blocks sealed and recorded; nothing else refers to them differently
 //	keep     a set of state pages, like any other
+//	merge    segments, as they are merged at any time
 //	publish  the folder, whole, which no record names: the next snapshot replaces it
 //	record   the snapshot
 //
@@ -41,7 +42,7 @@ func (v *Vault) snapshot(ctx context.Context, demand bool) (info SnapshotInfo, e
 		return info, err
 	}
 	m := &making{v: v, demand: demand}
-	for _, step := range []func(context.Context) error{m.border, m.cover, m.keep, m.publish} {
+	for _, step := range []func(context.Context) error{m.border, m.cover, m.keep, m.merge, m.publish} {
 		if err := errors.Join(step(ctx), ctx.Err()); err != nil {
 			return info, fmt.Errorf("snapshot: %w", err)
 		}
@@ -82,7 +83,7 @@ func (m *making) cover(ctx context.Context) error {
 }
 
 // keep lets the index end at the border if it can, and writes the state there.
-func (m *making) keep(ctx context.Context) error {
+func (m *making) keep(context.Context) error {
 	v, size := m.v, m.at.view.head.Size
 	v.keeping.Lock()
 	defer v.keeping.Unlock()
@@ -93,15 +94,16 @@ func (m *making) keep(ctx context.Context) error {
 	if err := v.sealRuns(v.published.Load()); err != nil {
 		return err
 	}
-	if err := v.merge(ctx); err != nil {
-		return err
-	}
 	v.keepPages(size)
 	if _, there := v.pages.At(size); there {
 		return nil
 	}
 	return v.writeStateOf(m.at.view)
 }
+
+// merge lets the index have as few files as it can. It takes as long as they have rows,
+// and writers may wait for whoever holds keeping.
+func (m *making) merge(ctx context.Context) error { return m.v.onlyDerived(m.v.merge(ctx)) }
 
 // publish writes the folder. Whatever stands under its name is of an attempt that
 // was never recorded.
