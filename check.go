@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -84,6 +85,9 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		return nil, err
 	}
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit}
+	if err := c.mayRead("."); err != nil {
+		return nil, fmt.Errorf("vault %q cannot be checked: %w; check it as a user who may read all of its folder", name, err)
+	}
 	err := func() error {
 		s.checks.RLock()
 		defer s.checks.RUnlock()
@@ -102,6 +106,32 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		return nil, ErrClosed // what it found may only be that
 	}
 	return c.report, err
+}
+
+// mayRead returns an error about a file or folder that this process has no right to
+// read: of what is in it nothing is known. Private keys need not be readable.
+func (c *checker) mayRead(folder string) error {
+	entries, err := c.dir.ReadDir(folder)
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(folder, e.Name)
+		switch {
+		case name == "meta/keys/priv" || name == "tmp":
+		case e.Dir:
+			err = c.mayRead(name)
+		default:
+			var f fsx.File
+			if f, err = c.dir.Open(name); err == nil {
+				err = f.Close()
+			}
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return c.ctx.Err()
 }
 
 // lookOnly prepares a check that changes nothing. alone says that no other
@@ -156,6 +186,8 @@ func (c *checker) openFirst(s *Store, name string) bool {
 		// This process may go on writing: what is published cannot change.
 		if v.readOnly == "" {
 			c.live = v
+		} else if v.mirror != "" {
+			c.mirror = v
 		}
 		c.limit = v.published.Load()
 		c.report.Notes = append(append(c.report.Notes, v.recovered...), v.found...)
@@ -168,11 +200,11 @@ func (c *checker) openFirst(s *Store, name string) bool {
 	} else if v.walLost {
 		c.find("wal", -1, "%s", v.readOnly)
 	}
-	if err == nil && c.live != nil {
+	if err == nil && (c.live != nil || c.mirror != nil) {
 		if opened {
 			c.report.Findings = append(c.report.Findings, v.remade...)
 		}
-		c.sayRemade()
+		c.sayRemade(v)
 	}
 	c.readCheckpoint()
 	if err == nil && c.headErr == nil {
@@ -199,6 +231,7 @@ type checker struct {
 	scratched bool                   // checkFolder is of this check
 	suspects  []Finding              // segments that are not what the replay gives
 	live      *Vault                 // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
+	mirror    *Vault                 // a mirror that this process has alone: copies of documents are made again; nil: it is none
 	lines     uint64                 // of the log that were read
 	grid      []journal.Pos          // of every 256th line
 	lastFile  uint64                 // the log file that the last line stands in
@@ -214,6 +247,7 @@ type checker struct {
 	total     int64                  // bytes that a check reads, about
 
 	former      map[string]formerFile // derived files as they were before the open that came first
+	formerIndex []string              // the files below index/ and state/, as they were then after a clean end; nil: nobody has looked
 	formerTiles []string              // the files below tile/, as they were then; nil: nobody has looked
 	tilesTo     uint64                // the size whose tiles were written then
 }

@@ -89,6 +89,8 @@ func (c *checker) remake(s *Store) error {
 		c.report.Findings[i].Mended = true
 	}
 	c.report.Findings = append(c.report.Findings, changed...)
+	c.sayLost("index")
+	c.sayLost("state")
 	return nil
 }
 

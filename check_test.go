@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -189,6 +190,65 @@ func TestCheckBesideNewPages(t *testing.T) {
 		}
 		_ = store.Close()
 		s.close()
+	}
+}
+
+// TestRebuildSaysWhatWasMissing removes files of index and state, which the open that comes
+// first makes again.
+func TestRebuildSaysWhatWasMissing(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	for _, lost := range [][]string{{"index"}, {"state"}, {"index", "state"}, {"index/keys/1-00000001.seg"}} {
+		disk := mem.Clone()
+		for _, name := range lost {
+			files := filesBelow(t, disk, "vaults/main/"+name)
+			if files == nil {
+				files = []string{"vaults/main/" + name}
+			}
+			for _, f := range files {
+				if err := disk.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		var said []string
+		for _, f := range rebuild(t, disk).Findings {
+			if !f.Mended {
+				t.Errorf("%s: not mended: %v", lost, f)
+			}
+			said = append(said, f.File)
+		}
+		if !slices.Equal(said, lost) {
+			t.Errorf("it speaks of %s, wanted %s", said, lost)
+		}
+		if again := rebuild(t, disk).Findings; len(again) > 0 {
+			t.Errorf("%s: once more: %v", lost, again)
+		}
+	}
+}
+
+// TestCheckWithoutRights checks what this process may not read: that is no damage.
+func TestCheckWithoutRights(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	for _, place := range []string{"open vaults/main/log/", "readdir vaults/main/blocks", "open vaults/main/index/keys/", "open vaults/main/wal/"} {
+		disk := fsx.Fault(mem.Clone(), func(c fsx.Call) error {
+			if strings.HasPrefix(c.Op+" "+c.Name, place) {
+				return fs.ErrPermission
+			}
+			return nil
+		})
+		for _, o := range []Options{scriptOptions(), readingOptions()} {
+			store, err := Open(context.Background(), scriptHost(disk, 4), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := store.Check(context.Background(), "main", CheckOptions{})
+			if !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrDamaged) {
+				t.Errorf("%s: %+v, %v", place, r, err)
+			}
+			_ = store.Close()
+		}
 	}
 }
 

@@ -594,6 +594,33 @@ func TestMirrorMakesDerivedFilesAgain(t *testing.T) {
 	}
 }
 
+// TestMirrorMendsItsTexts: copies of documents come again in a mirror as in its source, and
+// with a rebuild what is written into each vault.
+func TestMirrorMendsItsTexts(t *testing.T) {
+	from, to := sourceAlone(t), fsx.NewMem()
+	mustSync(t, from, to)
+	for _, name := range []string{authorityFile, policyFile, "README.txt", "rescue.sh"} {
+		for _, lost := range []bool{true, false} {
+			disk, file := to.Clone(), "vaults/main/"+name
+			want := readAll(disk, file)
+			setFile(t, disk, file, []byte("something else\n"))
+			if lost {
+				if err := disk.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := rebuild(t, disk)
+			if r.Damaged() || len(r.Findings) != 1 || r.Findings[0].File != name || !bytes.Equal(readAll(disk, file), want) {
+				t.Errorf("%s, lost %v: %v", name, lost, r.Findings)
+			}
+			if r := checkAll(t, disk, false); len(r.Findings) > 0 {
+				t.Errorf("%s, lost %v: then %v", name, lost, r.Findings)
+			}
+			mirrorStands(t, disk)
+		}
+	}
+}
+
 // recheck rebuilds what can be of a vault that opens.
 func recheck(d fsx.Disk) (*Report, error) {
 	ctx := context.Background()
