@@ -140,6 +140,7 @@ func TestOpenThroughDamage(t *testing.T) {
 	derivedStory(t, mem)
 	_, v := openMain(t, mem.Clone(), Options{ReadOnly: true})
 	want := fmt.Sprint(v.View().Head(), v.View().state.Root())
+	files := filesBelow(t, mem, "vaults/main/index")
 	damaged := 0
 	for _, folder := range []string{"index", "state"} {
 		for _, file := range filesBelow(t, mem, "vaults/main/"+folder) {
@@ -157,6 +158,9 @@ func TestOpenThroughDamage(t *testing.T) {
 				}
 				if err := store.Close(); err != nil {
 					t.Errorf("%s, byte %d: %v", file, off, err)
+				}
+				if got := filesBelow(t, disk, "vaults/main/index"); !slices.Equal(got, files) {
+					t.Errorf("%s, byte %d: the index has %v, wanted %v", file, off, got, files)
 				}
 				if damaged%10 == 0 && rebuild(t, disk).Damaged() {
 					t.Errorf("%s, byte %d: a rebuild leaves damage", file, off)

@@ -449,6 +449,7 @@ func (v *Vault) loadOrStartOver(s *scanner, mend bool) (*scanner, error) {
 		return nil, v.damaged(err)
 	}
 	v.blocks.SetFinder(finder{v.index})
+	v.condemned.files = nil // they are made again on the way
 	size := s.size
 	if err := v.choose(0); err != nil {
 		return nil, err
