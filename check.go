@@ -74,6 +74,7 @@ func (r *Report) Damaged() bool {
 // vault, and works on one that refuses to open; if no other process holds the
 // store and the vault opens, it recovers first and mends tiles and the copies of
 // documents, which are derived. What that made again is among the findings, mended.
+// What it has no right to read ends it with fs.ErrPermission: that is no damage.
 func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report, error) {
 	s.mu.Lock()
 	closed, alone := s.closed, s.lock != nil
