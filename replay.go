@@ -65,6 +65,7 @@ func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 	if got := v.tip.state.Root(); got != want {
 		return fmt.Errorf("%w: the records up to %d give state root %v, the last commit says %v", ErrDamaged, size, got, want)
 	}
+	v.mentioned = order.Mark()
 	if err := v.finishOrder(order); err != nil {
 		return err
 	}

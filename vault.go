@@ -50,6 +50,7 @@ type Vault struct {
 	adopting  *adoption       // fixed: it is opened to be adopted; nil otherwise
 	audit     *audit          // fixed: what a check wants of a replay; nil: the first missing artifact ends it
 	lost      bool            // fixed: a sealed block could not be loaded
+	mentioned block.Mark      // fixed: what had entered the blocks when the vault was opened
 	first     *policy         // fixed: the policy of genesis
 	restoring bool            // fixed: the open writes the WAL's groups again
 	signer    signer          // fixed: nil if read-only
