@@ -245,7 +245,7 @@ func TestReaderWhileBlocksAreSealed(t *testing.T) {
 			fill()
 		}
 	}}
-	_, v := openMain(t, disk, readingOptions())
+	store, v := openMain(t, disk, readingOptions())
 	values := 0
 	for e, err := range v.View().List(Query{}) {
 		if err == nil {
@@ -256,8 +256,15 @@ func TestReaderWhileBlocksAreSealed(t *testing.T) {
 		}
 		values++
 	}
-	if values < 14 || tries == 0 {
+	if values < 14 || tries != 1 {
 		t.Errorf("%d values after %d tries", values, tries)
+	}
+	target := fsx.NewMem()
+	if _, err := store.Backup(context.Background(), "main", target, BackupOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := restored(BackupIn(target), false); err != nil {
+		t.Error(err)
 	}
 	s.close()
 }
