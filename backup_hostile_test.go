@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"maps"
+	"runtime"
 	"strings"
 	"testing"
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"graven/internal/block"
+	"graven/internal/fsx"
 	"graven/merkle"
 	"graven/proof"
 	"graven/record"
@@ -73,6 +74,11 @@ func planBackup(ctx context.Context, v *Vault, o BackupOptions, roots map[uint64
 	for _, rec := range l.scan.blocks {
 		p.add(p.sealed(rec))
 	}
+	unnamed, err := p.sealedMeanwhile(l.scan.blocks)
+	if err != nil {
+		return p, err
+	}
+	walks = append(walks, unnamed...)
 	for _, walk := range walks {
 		f, err := p.openBlock(ctx, walk)
 		if err != nil {
@@ -165,17 +171,49 @@ func (p *backupPlan) openBlocks() (walks []*openWalk, err error) {
 		if b.Count == 0 {
 			continue
 		}
-		name := openBlockName(b.Class, b.Number)
-		in, err := p.v.dir.Open(name)
+		in, err := p.v.dir.Open(openBlockName(b.Class, b.Number))
 		if err != nil {
 			return nil, err
 		}
 		p.open = append(p.open, in)
-		w := &openWalk{name: name, in: in, count: b.Count, mend: p.healed}
-		w.header = block.AppendHeader(nil, block.Header{Vault: p.v.genesis.Vault, Class: b.Class, Number: b.Number})
-		walks = append(walks, w)
+		walks = append(walks, p.walk(in, b.Class, b.Number, b.Count))
 	}
 	return walks, nil
+}
+
+// sealedMeanwhile opens the blocks that no record before the position names, and that were
+// sealed, and their open files removed, before this reader came. In the backup they are
+// open blocks, as they were at the position.
+func (p *backupPlan) sealedMeanwhile(named []record.Block) (walks []*openWalk, err error) {
+	ids := map[record.ID]bool{}
+	for _, rec := range named {
+		ids[rec.ID] = true
+	}
+	for _, at := range p.v.mentioned.Classes {
+		for number := range at.Number + 1 {
+			id, count, ok := p.v.blocks.SealedOf(at.Class, number)
+			if !ok || ids[id] {
+				continue
+			}
+			if number == at.Number {
+				count = at.Count
+			}
+			in, err := p.v.dir.Open(sealedBlock(id))
+			if err != nil {
+				return nil, err
+			}
+			p.open = append(p.open, in)
+			walks = append(walks, p.walk(in, at.Class, number, int(count)))
+		}
+	}
+	return walks, nil
+}
+
+// walk reads the first frames of a numbered block from a file.
+func (p *backupPlan) walk(in fsx.File, class string, number uint64, count int) *openWalk {
+	w := &openWalk{name: openBlockName(class, number), in: in, count: count, mend: p.healed}
+	w.header = block.AppendHeader(nil, block.Header{Vault: p.v.genesis.Vault, Class: class, Number: number})
+	return w
 }
 
 // healed is the second copy of an artifact; nil if there is none.

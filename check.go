@@ -86,16 +86,20 @@ func (s *Store) Check(ctx context.Context, name string, o CheckOptions) (*Report
 		return nil, err
 	}
 	c := &checker{ctx: ctx, opts: o, dir: s.vaultDir(name), report: &Report{Vault: name}, limit: noLimit}
-	for _, folder := range []string{"log", "blocks", "tile", "index", "state", "checkpoint", "meta/authority", "meta/policy", "meta/keys/pub"} {
+	for _, folder := range []string{"log", "blocks", "wal", "tile", "index", "state", "checkpoint", "meta/authority", "meta/policy", "meta/keys/pub"} {
 		if err := mayRead(c.dir, folder); err != nil {
-			return nil, ofVault(name, err)
+			return nil, ofVault(name, fmt.Errorf("it cannot be checked: %w; check it as a user who may read all of its folder", err))
 		}
 	}
-	if !alone || s.opts.ReadOnly || !c.openFirst(s, name) {
-		c.lookOnly(alone)
-	}
-	err := c.run()
-	err = errors.Join(err, c.endRun(err))
+	err := func() error {
+		s.checks.RLock()
+		defer s.checks.RUnlock()
+		if !alone || s.opts.ReadOnly || !c.openFirst(s, name) {
+			c.lookOnly(alone)
+		}
+		err := c.run()
+		return errors.Join(err, c.endRun(err))
+	}()
 	if err == nil {
 		err = c.remake(s)
 	}
@@ -169,11 +173,11 @@ func (c *checker) openFirst(s *Store, name string) bool {
 	s.mu.Lock()
 	isOpen := s.vaults[name] != nil
 	s.mu.Unlock()
-	c.opened = !isOpen
 	if !isOpen {
 		c.lookBefore()
 	}
-	v, err := s.Vault(c.ctx, name)
+	v, opened, err := s.vault(c.ctx, name)
+	c.opened = opened
 	if err == nil {
 		if err = v.Publish(); errors.Is(err, ErrReadOnly) {
 			err = nil
@@ -181,6 +185,8 @@ func (c *checker) openFirst(s *Store, name string) bool {
 		// This process may go on writing: what is published cannot change.
 		if v.readOnly == "" {
 			c.live = v
+		} else if v.mirror != "" {
+			c.mirror = v
 		}
 		c.limit = v.published.Load()
 		c.report.Notes = append(append(c.report.Notes, v.recovered...), v.found...)
@@ -193,11 +199,11 @@ func (c *checker) openFirst(s *Store, name string) bool {
 	} else if v.walLost {
 		c.find("wal", -1, "%s", v.readOnly)
 	}
-	if err == nil && c.live != nil {
-		if !isOpen {
+	if err == nil && (c.live != nil || c.mirror != nil) {
+		if opened {
 			c.report.Findings = append(c.report.Findings, v.remade...)
 		}
-		c.sayRemade()
+		c.sayRemade(v)
 	}
 	c.readCheckpoint()
 	if err == nil && c.headErr == nil {
@@ -224,6 +230,7 @@ type checker struct {
 	scratched bool                   // checkFolder is of this check
 	suspects  []Finding              // segments that are not what the replay gives
 	live      *Vault                 // opened for writing by this process, which may go on meanwhile; nil: nothing is mended
+	mirror    *Vault                 // a mirror that this process has alone: copies of documents are made again; nil: it is none
 	lines     uint64                 // of the log that were read
 	grid      []journal.Pos          // of every 256th line
 	lastFile  uint64                 // the log file that the last line stands in
@@ -239,6 +246,7 @@ type checker struct {
 	total     int64                  // bytes that a check reads, about
 
 	former      map[string]formerFile // derived files as they were before the open that came first
+	formerIndex []string              // the files below index/ and state/, as they were then after a clean end; nil: nobody has looked
 	formerTiles []string              // the files below tile/, as they were then; nil: nobody has looked
 	tilesTo     uint64                // the size whose tiles were written then
 }

@@ -2,11 +2,13 @@ package graven
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"graven/merkle"
 	"graven/rescue"
@@ -37,6 +39,9 @@ func (c *checker) lookBefore() {
 		content, err := c.dir.ReadFile(name, maxSetAside)
 		c.former[name] = formerFile{content, err}
 	}
+	if clean { // a crash may honestly leave less of them
+		c.formerIndex = append(c.namesBelow("index"), c.namesBelow("state")...)
+	}
 	c.formerTiles, c.tilesTo = c.namesBelow("tile"), max(mark, checkpointSize(c.dir))
 }
 
@@ -56,7 +61,7 @@ func (c *checker) namesBelow(folder string) []string {
 }
 
 // sayRemade lists the files that the open has made again.
-func (c *checker) sayRemade() {
+func (c *checker) sayRemade(v *Vault) {
 	for _, name := range []string{"checkpoint", logPub, cosignerPub, policyFile} {
 		was, looked := c.former[name]
 		now, err := c.dir.ReadFile(name, maxSetAside)
@@ -70,13 +75,32 @@ func (c *checker) sayRemade() {
 		case was.err != nil:
 			what = was.err.Error()
 		case name == "checkpoint":
-			_, err := openNote(was.content, c.live.ownKeys()...)
+			_, err := openNote(was.content, v.ownKeys()...)
 			if err == nil {
 				continue // an older one, to which the open has added
 			}
 			what = err.Error()
 		}
 		c.mended(name, what+"; it was made again")
+	}
+}
+
+// sayLost lists the files of index and state that were missing before the open, which
+// makes them again without a word. Where all are missing they are one finding.
+func (c *checker) sayLost(folder string) {
+	if c.formerIndex == nil {
+		return
+	}
+	names := c.namesBelow(folder)
+	was := func(name string) bool { return slices.Contains(c.formerIndex, name) }
+	if lost := len(names); lost > 0 && !slices.ContainsFunc(c.formerIndex, func(f string) bool { return strings.HasPrefix(f, folder+"/") }) {
+		c.mended(folder, fmt.Sprintf("it had no files; %d were made again", lost))
+		return
+	}
+	for _, name := range names {
+		if folder == "index" && !was(name) { // sets of pages have other names when they come again
+			c.mended(name, "it was missing")
+		}
 	}
 }
 
@@ -130,7 +154,7 @@ func (c *checker) derived(name string, want []byte, always bool) {
 // the log has grown since.
 func (c *checker) derivedNow(name string, want []byte, always bool) {
 	if c.live == nil {
-		if c.limit == noLimit {
+		if c.limit == noLimit || c.mirror != nil && !c.mirror.longer {
 			c.compare(name, want, always)
 		}
 		return
@@ -156,8 +180,8 @@ func (c *checker) compare(name string, want []byte, always bool) {
 	} else if err != nil {
 		f.What = err.Error()
 	}
-	if c.live != nil && c.broken == noLimit && (always || c.opts.Rebuild) {
-		if err := c.live.replaceDerived(name, got, want); err != nil {
+	if v := cmp.Or(c.live, c.mirror); v != nil && c.broken == noLimit && (always || c.opts.Rebuild) {
+		if err := v.replaceDerived(name, got, want); err != nil {
 			f.What += "; it could not be made again: " + err.Error()
 		} else {
 			f.Mended = true

@@ -34,13 +34,33 @@ func (c *checker) checkPages(x *index.Index, pages *statestore.Store) {
 			c.findDerived(f.File, f.Offset, "%s", f.What)
 		}
 	}
-	for _, err := range pages.Check(c.ctx) {
+	for _, err := range c.readPages(pages) {
 		var d *statestore.DamageError
 		if errors.As(err, &d) {
 			c.findDerived(d.File, int64(d.Offset), "wanted %s, got %s", d.Wanted, d.Got)
 		} else if c.ctx.Err() == nil {
 			c.findDerived("state", -1, "%v", err)
 		}
+	}
+}
+
+// readPages reads the newest set of state pages. A writer in another process may have
+// removed it since it was listed: then a newer one is read.
+func (c *checker) readPages(pages *statestore.Store) []error {
+	for tries := 4; ; tries-- {
+		found := pages.Check(c.ctx)
+		if len(found) == 0 || c.live != nil || tries == 0 || c.ctx.Err() != nil {
+			return found
+		}
+		now, _, err := statestore.Open(c.dir.Sub("state"), c.genesis.Vault, statestore.Options{})
+		if err != nil {
+			return append(found, err)
+		}
+		defer now.Close()
+		if slices.Equal(now.Sets(), pages.Sets()) {
+			return found
+		}
+		pages = now
 	}
 }
 
@@ -61,7 +81,7 @@ func (c *checker) remake(s *Store) error {
 			return nil
 		}
 	}
-	changed, err := s.remake(c.ctx, c.report.Vault)
+	changed, err := s.remake(c.ctx, c.live)
 	if err != nil {
 		return err
 	}
@@ -69,6 +89,8 @@ func (c *checker) remake(s *Store) error {
 		c.report.Findings[i].Mended = true
 	}
 	c.report.Findings = append(c.report.Findings, changed...)
+	c.sayLost("index")
+	c.sayLost("state")
 	return nil
 }
 
@@ -104,12 +126,21 @@ func (c *checker) derivedRooms() (*index.Index, *statestore.Store) {
 
 // remake lets go of index and state pages and opens the vault anew, which makes them
 // again from the log. It lists the index files that have become others: segments
-// follow from the log, byte by byte. Nobody else may use the vault.
-func (s *Store) remake(ctx context.Context, name string) (changed []Finding, err error) {
+// follow from the log, byte by byte. Besides other checks, for which it waits, nobody may
+// use the vault.
+func (s *Store) remake(ctx context.Context, v *Vault) (changed []Finding, err error) {
+	s.checks.Lock()
+	defer s.checks.Unlock()
+	name := v.name
 	s.mu.Lock()
-	v := s.vaults[name]
-	delete(s.vaults, name)
+	ours := s.vaults[name] == v && !s.closed
+	if ours {
+		delete(s.vaults, name)
+	}
 	s.mu.Unlock()
+	if !ours {
+		return nil, ErrClosed
+	}
 	if err := v.close(); err != nil {
 		return nil, err
 	}

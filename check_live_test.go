@@ -19,14 +19,19 @@ import (
 // hooked is a disk that tells of every file that is opened for reading.
 type hooked struct {
 	fsx.Disk
-	open func(name string)
+	open   func(name string) // before, for reading
+	opened func(name string) // behind
 }
 
 func (h *hooked) Open(name string, mode fsx.Mode) (fsx.File, error) {
 	if h.open != nil && mode == fsx.Read {
 		h.open(name)
 	}
-	return h.Disk.Open(name, mode)
+	f, err := h.Disk.Open(name, mode)
+	if h.opened != nil {
+		h.opened(name)
+	}
+	return f, err
 }
 
 // onceAt lets something happen when a file is opened for the first time.
@@ -158,6 +163,37 @@ func (l *looks) Err() error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// TestTwoRebuilds lets two rebuilds of a vault look at it before either opens it.
+func TestTwoRebuilds(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	var both sync.WaitGroup
+	both.Add(2)
+	var looks atomic.Int32
+	store, err := Open(context.Background(), scriptHost(&hooked{Disk: mem, opened: func(name string) {
+		if name == "vaults/main/checkpoint" && looks.Add(1) <= 2 {
+			both.Done()
+			both.Wait()
+		}
+	}}, 3), scriptOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	for range 2 {
+		done.Go(func() {
+			r, err := store.Check(context.Background(), "main", CheckOptions{Rebuild: true})
+			if err != nil || len(r.Findings) > 0 {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+	done.Wait()
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestCheckGivenUp gives a check up at every moment: it changes nothing.

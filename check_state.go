@@ -44,6 +44,9 @@ func (c *checker) checkState(v *Vault) (err error) {
 	if s.pages != nil {
 		s.sets = s.pages.Sets()
 	}
+	if s.x != nil {
+		s.inPlay = s.x.Ends()
+	}
 	whole, err := s.replay()
 	if err != nil || !whole {
 		return err
@@ -53,6 +56,7 @@ func (c *checker) checkState(v *Vault) (err error) {
 	}
 	c.report.State = s.r.state().Root()
 	if s.x != nil {
+		s.compareEnds()
 		c.checkPages(s.x, s.pages)
 	}
 	if err := order.Finish(); err != nil {
@@ -129,8 +133,10 @@ type stateChecker struct {
 	pages *statestore.Store
 	sets  []statestore.Set
 
-	docErr error  // why authority and policy cannot be read
-	held   []byte // the line before, which is replayed when the journal knows its place
+	inPlay []index.End    // the vault's segments when the check began
+	ends   []index.Border // of the runs that the log has
+	docErr error          // why authority and policy cannot be read
+	held   []byte         // the line before, which is replayed when the journal knows its place
 	files  []string
 	listed bool
 }
@@ -223,6 +229,9 @@ func (s *stateChecker) line(seq uint64) error {
 		s.find(logName(at.File), at.Offset, "record %d: the state root is %v, the commit says %v", seq, got, c.State)
 		return errEnough
 	}
+	if runs := s.v.tip.run.number; runs > uint64(len(s.ends)) {
+		s.ends = append(s.ends, index.Border{To: seq + 1, Runs: runs, Txs: s.v.recent.transactions(), Versions: s.v.tip.versions})
+	}
 	for _, set := range s.sets {
 		if set.Position == seq+1 && set.Root != c.State {
 			s.findDerived(fmt.Sprintf("state/%08d.pages", set.Number), -1, "it holds state root %v for the first %d records, their last commit says %v", set.Root, set.Position, c.State)
@@ -259,6 +268,21 @@ func (s *stateChecker) compareMade() error {
 		}
 		if len(merged) == 0 {
 			return nil
+		}
+	}
+}
+
+// compareEnds names the segments of the vault that do not end where the log says that
+// their last run ends.
+func (s *stateChecker) compareEnds() {
+	for _, e := range s.inPlay {
+		switch {
+		case e.To > s.limit || e.To > s.size && s.size < s.report.Size:
+			continue // made meanwhile, or nobody knows
+		case e.Runs > uint64(len(s.ends)):
+			s.suspects = append(s.suspects, Finding{File: e.File, Offset: -1, What: fmt.Sprintf("it says that run %d ends at record %d; the log up to record %d has %d runs", e.Runs-1, e.To, s.size, len(s.ends))})
+		case e.Border != s.ends[e.Runs-1]:
+			s.suspects = append(s.suspects, Finding{File: e.File, Offset: -1, What: fmt.Sprintf("it ends with %+v, the log gives %+v", e.Border, s.ends[e.Runs-1])})
 		}
 	}
 }

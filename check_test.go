@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -147,6 +148,108 @@ func TestCheckBesideAWriter(t *testing.T) {
 		}
 	}
 	s.close()
+}
+
+// TestCheckBesideNewPages checks beside a writer that writes state pages and removes
+// older ones while the check replays: they are no damage, damage of the newest is.
+func TestCheckBesideNewPages(t *testing.T) {
+	for _, hurt := range []bool{false, true} {
+		mem := fsx.NewMem()
+		s := newScript(t, mem, small)
+		n := 0
+		write := func() {
+			for range 60 {
+				n++
+				s.group(put(fmt.Sprint("k", n%20), fmt.Sprint(n)))
+				if err := s.vault.settle(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		write()
+		listed, done := false, false
+		disk := &hooked{Disk: mem, opened: func(name string) {
+			if strings.HasPrefix(name, "vaults/main/state/") {
+				listed = true
+			} else if listed && !done && strings.HasPrefix(name, "vaults/main/log/") {
+				done = true
+				write()
+				if hurt {
+					pages := filesBelow(t, mem, "vaults/main/state")
+					hurtAt(t, mem, pages[len(pages)-1], 60)
+				}
+			}
+		}}
+		store, err := Open(context.Background(), scriptHost(disk, 8), readingOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := store.Check(context.Background(), "main", CheckOptions{})
+		if err != nil || !done || r.Damaged() != hurt {
+			t.Errorf("damaged %v, replayed meanwhile %v: %v, %v", hurt, done, err, r.Findings)
+		}
+		_ = store.Close()
+		s.close()
+	}
+}
+
+// TestRebuildSaysWhatWasMissing removes files of index and state, which the open that comes
+// first makes again.
+func TestRebuildSaysWhatWasMissing(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	for _, lost := range [][]string{{"index"}, {"state"}, {"index", "state"}, {"index/keys/1-00000001.seg"}} {
+		disk := mem.Clone()
+		for _, name := range lost {
+			files := filesBelow(t, disk, "vaults/main/"+name)
+			if files == nil {
+				files = []string{"vaults/main/" + name}
+			}
+			for _, f := range files {
+				if err := disk.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		var said []string
+		for _, f := range rebuild(t, disk).Findings {
+			if !f.Mended {
+				t.Errorf("%s: not mended: %v", lost, f)
+			}
+			said = append(said, f.File)
+		}
+		if !slices.Equal(said, lost) {
+			t.Errorf("it speaks of %s, wanted %s", said, lost)
+		}
+		if again := rebuild(t, disk).Findings; len(again) > 0 {
+			t.Errorf("%s: once more: %v", lost, again)
+		}
+	}
+}
+
+// TestCheckWithoutRights checks what this process may not read: that is no damage.
+func TestCheckWithoutRights(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	for _, place := range []string{"open vaults/main/log/", "readdir vaults/main/blocks", "open vaults/main/index/keys/", "open vaults/main/wal/"} {
+		disk := fsx.Fault(mem.Clone(), func(c fsx.Call) error {
+			if strings.HasPrefix(c.Op+" "+c.Name, place) {
+				return fs.ErrPermission
+			}
+			return nil
+		})
+		for _, o := range []Options{scriptOptions(), readingOptions()} {
+			store, err := Open(context.Background(), scriptHost(disk, 4), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := store.Check(context.Background(), "main", CheckOptions{})
+			if !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrDamaged) {
+				t.Errorf("%s: %+v, %v", place, r, err)
+			}
+			_ = store.Close()
+		}
+	}
 }
 
 // TestCheckWhileSealing checks a vault whose blocks are sealed and dropped while

@@ -20,11 +20,19 @@ type condemned struct {
 	pages bool       // pages of the state
 }
 
+// isPageDamage reports whether an error is about pages of the state.
+func isPageDamage(err error) bool {
+	return errors.Is(err, state.ErrPage) || errors.Is(err, statestore.ErrDamaged)
+}
+
+// isDerivedDamage reports whether an error is about files of index or state, which
+// follow from the log.
+func isDerivedDamage(err error) bool { return isPageDamage(err) || errors.Is(err, index.ErrDamaged) }
+
 // condemn notes the derived file that an error says is damaged, if it does.
 func (v *Vault) condemn(err error) {
 	var d *index.DamageError
-	file := errors.As(err, &d)
-	pages := errors.Is(err, state.ErrPage) || errors.Is(err, statestore.ErrDamaged)
+	file, pages := errors.As(err, &d), isPageDamage(err)
 	if !file && !pages || v.readOnly != "" {
 		return
 	}

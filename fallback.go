@@ -6,9 +6,7 @@ import (
 
 	"graven/internal/index"
 	"graven/internal/journal"
-	"graven/internal/statestore"
 	"graven/record"
-	"graven/state"
 )
 
 // A process that only reads cannot make again what it finds damaged. It answers
@@ -59,9 +57,9 @@ func (v *Vault) gridOr0(seq uint64) (at uint64, pos journal.Pos, err error) {
 
 // wayOut adds to an error about derived data what makes it again.
 func (v *Vault) wayOut(err error) error {
-	pages := errors.Is(err, state.ErrPage) || errors.Is(err, statestore.ErrDamaged)
+	pages := isPageDamage(err)
 	switch {
-	case !pages && !errors.Is(err, index.ErrDamaged):
+	case !isDerivedDamage(err):
 		return err
 	case v.readOnly != "":
 		return fmt.Errorf("%w; log and blocks are not concerned: graven rebuild makes it again", err)

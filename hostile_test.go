@@ -13,6 +13,7 @@ import (
 	"graven/internal/fsx"
 	"graven/merkle"
 	"graven/proof"
+	"graven/record"
 )
 
 // The tests of this file came from a hostile reading: each once failed.
@@ -212,6 +213,92 @@ func TestReaderBesideASeal(t *testing.T) {
 			}
 			read("after a settle")
 		}
+	}
+	s.close()
+}
+
+// TestReaderWhileBlocksAreSealed opens a vault for reading whose writer fills, seals and
+// records a block each time that the open has read the checkpoint.
+func TestReaderWhileBlocksAreSealed(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	n := 0
+	write := func(many int) {
+		for range many {
+			n++
+			s.group(put(fmt.Sprint("k", n), strings.Repeat("v", 50)+fmt.Sprint(n)))
+		}
+		if err := s.vault.settle(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill := func() {
+		write(14)
+		write(1) // records what was sealed
+		write(1) // publishes that
+	}
+	fill()
+	tries := 0
+	disk := &hooked{Disk: mem, opened: func(name string) {
+		if name == "vaults/main/checkpoint" {
+			tries++
+			fill()
+		}
+	}}
+	store, v := openMain(t, disk, readingOptions())
+	values := 0
+	for e, err := range v.View().List(Query{}) {
+		if err == nil {
+			_, err = v.View().Value(e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		values++
+	}
+	if values < 14 || tries != 1 {
+		t.Errorf("%d values after %d tries", values, tries)
+	}
+	target := fsx.NewMem()
+	if _, err := store.Backup(context.Background(), "main", target, BackupOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := restored(BackupIn(target), false); err != nil {
+		t.Error(err)
+	}
+	s.close()
+}
+
+// TestReaderKeepsItsOpenBlocks reads all values of a view that is older than the seals of
+// its open blocks, and has more sealed ones than files stay open.
+func TestReaderKeepsItsOpenBlocks(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, func(g *record.Genesis) { small(g); g.BlockBytes = 300 })
+	n := 0
+	write := func(many int) {
+		for range many {
+			n++
+			s.group(put(fmt.Sprintf("k%05d", n), strings.Repeat("v", 50)+fmt.Sprint(n)))
+			if err := s.vault.settle(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(160)
+	_, v := openMain(t, mem, readingOptions())
+	write(20)
+	for range 2 {
+		for e, err := range v.View().List(Query{}) {
+			if err == nil {
+				_, err = v.View().Value(e)
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", e.Key, err)
+			}
+		}
+	}
+	if sealed := len(v.blocks.SealedNames()); sealed < 70 {
+		t.Errorf("only %d sealed blocks", sealed)
 	}
 	s.close()
 }

@@ -193,15 +193,18 @@ func (v *Vault) mergeLoop(ctx context.Context) {
 	}
 }
 
+// merge merges what is due. Each damaged file that it meets is made again, once.
 func (v *Vault) merge(ctx context.Context) error {
-	made, err := v.index.Merge(ctx)
-	v.recordSegments(made)
-	var d *index.DamageError
-	if errors.As(err, &d) && v.mendIndex(d) {
-		made, err = v.index.Merge(ctx)
+	mended := map[string]bool{}
+	for {
+		made, err := v.index.Merge(ctx)
 		v.recordSegments(made)
+		var d *index.DamageError
+		if !errors.As(err, &d) || mended[d.File] || !v.mendIndex(d) {
+			return v.damaged(err)
+		}
+		mended[d.File] = true
 	}
-	return v.damaged(err)
 }
 
 // poke tells the goroutine that waits at a channel that there is something to do.

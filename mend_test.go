@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"graven/internal/fsx"
+	"graven/internal/index"
+	"graven/record"
 )
 
 // TestReadThroughDamage damages files of the index under an open vault, a byte at a
@@ -131,6 +133,82 @@ func TestMendUnderWrites(t *testing.T) {
 	}
 }
 
+// TestOpenThroughDamage opens a vault, one file of whose index or state is damaged: it
+// says what it said, and readers say the same or that derived data is damaged.
+func TestOpenThroughDamage(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	_, v := openMain(t, mem.Clone(), Options{ReadOnly: true})
+	want := fmt.Sprint(v.View().Head(), v.View().state.Root())
+	files := filesBelow(t, mem, "vaults/main/index")
+	damaged := 0
+	for _, folder := range []string{"index", "state"} {
+		for _, file := range filesBelow(t, mem, "vaults/main/"+folder) {
+			size := int64(len(readAll(mem, file)))
+			for _, off := range []int64{size / 11, size / 3, size / 2, size - 40} {
+				disk := mem.Clone()
+				hurtAt(t, disk, file, off)
+				_, v := openMain(t, disk.Clone(), readingOptions())
+				if got := fmt.Sprint(v.View().Head(), v.View().state.Root()); got != want {
+					t.Errorf("%s, byte %d: a reader says %v, wanted %v", file, off, got, want)
+				}
+				store, v := openMain(t, disk, scriptOptions())
+				if got := fmt.Sprint(v.View().Head(), v.View().state.Root()); got != want {
+					t.Errorf("%s, byte %d: it says %v, wanted %v", file, off, got, want)
+				}
+				if err := store.Close(); err != nil {
+					t.Errorf("%s, byte %d: %v", file, off, err)
+				}
+				if got := filesBelow(t, disk, "vaults/main/index"); !slices.Equal(got, files) {
+					t.Errorf("%s, byte %d: the index has %v, wanted %v", file, off, got, files)
+				}
+				if damaged%10 == 0 && rebuild(t, disk).Damaged() {
+					t.Errorf("%s, byte %d: a rebuild leaves damage", file, off)
+				}
+				damaged++
+			}
+		}
+	}
+	if damaged < 40 {
+		t.Errorf("only %d damages", damaged)
+	}
+}
+
+// TestMergeMendsAll damages several of the segments that a merge is about to read.
+func TestMergeMendsAll(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	var hurt []string
+	for i := 0; len(hurt) < 3; i++ {
+		s.group(put(fmt.Sprint("k", i%7), fmt.Sprint(i)))
+		if err := s.vault.settle(); err != nil {
+			t.Fatal(err)
+		}
+		if files := filesBelow(t, mem, "vaults/main/index/keys"); len(files) == 15 {
+			for _, f := range files[3:6] {
+				hurtAt(t, mem, f, 70)
+				hurt = append(hurt, f)
+			}
+		}
+	}
+	for i := 0; len(filesBelow(t, mem, "vaults/main/index/keys")) > 14; i++ {
+		s.group(put(fmt.Sprint("k", i%7), fmt.Sprint("more", i)))
+		if err := s.vault.settle(); err != nil {
+			t.Fatal(err)
+		}
+		if i > 20 {
+			t.Fatalf("no merge with %v damaged", hurt)
+		}
+	}
+	if len(s.vault.condemned.files) > 0 {
+		t.Errorf("condemned are %v", s.vault.condemned.files)
+	}
+	s.close()
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Error(r.Findings)
+	}
+}
+
 // TestMendNeedsTruth damages a segment and the log below it: reads that need both are
 // refused as damaged, nothing is made from what rotted, and the rest goes on.
 func TestMendNeedsTruth(t *testing.T) {
@@ -238,5 +316,95 @@ func TestDamagedStateRefuses(t *testing.T) {
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// forge puts a segment with right checksums into the index of a vault that has none: it
+// says that a run ends where the log does, and leaves out versions as it is told.
+func forge(t *testing.T, s *script, leaveOut func(key string, v index.Version) bool) {
+	t.Helper()
+	v := s.vault
+	x, _, err := index.Open(v.dir.Sub("index"), v.genesis.Vault, index.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &endedRun{to: v.tip.next, txs: v.recent.transactions(), end: v.blocks.Mark()}
+	for e, err := range v.View().List(Query{Deleted: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []index.Version
+		for ver, err := range v.index.History(userKey(e.Key), v.tip.next) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !leaveOut(string(e.Key), ver) {
+				list = append(list, ver)
+			}
+		}
+		for _, ver := range slices.Backward(list) {
+			if err := x.Add(userKey(e.Key), ver); err != nil {
+				t.Fatal(err)
+			}
+			r.versions++
+		}
+	}
+	rows, err := v.rowsOf(r)
+	if err == nil {
+		_, err = x.Seal(rows)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+}
+
+// TestForgedSegment puts a segment with right checksums and wrong versions under a vault:
+// nothing is signed on what it says, and a check names it and makes the index again.
+func TestForgedSegment(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, nil)
+	s.group(put("price", "1"), put("hidden", "1"), put("kept", "1"))
+	s.group(put("price", "2"), put("gone", "1"))
+	s.group(del("gone"))
+	forge(t, s, func(key string, v index.Version) bool {
+		return key == "hidden" || (key == "price" || key == "gone") && v.N == 2
+	})
+	absent := func(key string) *Tx {
+		tx := &Tx{Actor: "script"}
+		tx.Put([]byte(key), Bytes([]byte("new")), PutOptions{If: &record.Cond{Kind: record.Absent}})
+		return tx
+	}
+	for name, tx := range map[string]*Tx{"hidden": absent("hidden"), "price": put("price", "3"), "gone": put("gone", "2"), "delete": del("hidden")} {
+		disk := mem.Clone()
+		store, v := openMain(t, disk, scriptOptions())
+		if _, err := commitGroup(v, put("kept", "2"), put("fresh", "1")); err != nil {
+			t.Errorf("%s: what the segment has right: %v", name, err)
+		}
+		if _, err := commitGroup(v, tx); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "index/keys/0-00000000.seg") {
+			t.Errorf("%s: a write on forged versions: %v", name, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store, v = openMain(t, disk, scriptOptions()) // makes it again
+		if e, err := v.View().Get([]byte("price")); err != nil || e.N != 2 {
+			t.Errorf("%s: price after the next open: %v, %v", name, e, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := checkAll(t, disk, false); len(r.Findings) > 0 {
+			t.Errorf("%s: %v", name, r.Findings)
+		}
+	}
+	if r := checkAll(t, mem.Clone(), true); len(r.Findings) != 1 || r.Findings[0].File != "index/keys/0-00000000.seg" {
+		t.Errorf("a check that changes nothing: %v", r.Findings)
+	}
+	if r := checkAll(t, mem, false); r.Damaged() || len(r.Findings) == 0 || r.Findings[0].File != "index/keys/0-00000000.seg" {
+		t.Errorf("a check: %v", r.Findings)
+	}
+	if r := checkAll(t, mem, false); len(r.Findings) > 0 {
+		t.Errorf("another check: %v", r.Findings)
 	}
 }

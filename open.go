@@ -12,6 +12,7 @@ import (
 
 	"graven/internal/block"
 	"graven/internal/fsx"
+	"graven/internal/index"
 	"graven/internal/journal"
 	"graven/internal/tilestore"
 	"graven/internal/wal"
@@ -124,6 +125,8 @@ const maxCheckpoint = 1 << 20
 // open reads the vault's files and makes them a view. alone says that no other
 // process can write meanwhile.
 func (v *Vault) open(alone bool) error {
+	v.mending.ctx, v.stopKeeping = context.WithCancel(context.Background())
+	v.mending.tries = map[string]int{}
 	genesis, err := readGenesis(v.dir)
 	if err != nil {
 		return err
@@ -182,7 +185,7 @@ func (v *Vault) openReading(alone bool) error {
 	} else if alone {
 		v.note("it was not closed cleanly and could not be recovered; it is read up to the published checkpoint, newer records are left out")
 	}
-	v.longer = v.mirror != "" && until != noLimit
+	v.longer = until != noLimit
 	if err := v.openDerived(limit); err != nil {
 		return err
 	}
@@ -311,6 +314,7 @@ func (v *Vault) openWriting() error {
 	if v.readOnly != "" {
 		return nil
 	}
+	v.index.SetMender(v.mendIndex)
 	if err := v.mendTiles(view); err != nil {
 		return v.damaged(err)
 	}
@@ -354,6 +358,9 @@ func readGenesis(dir fsx.Dir) (*record.Genesis, error) {
 // scan reads the log from the start of the open up to a size.
 func (v *Vault) scan(limit uint64) (*scanner, journal.Tail, error) {
 	s, line, finish, err := v.newScan()
+	if v.entry.size > 0 && errors.Is(err, index.ErrDamaged) {
+		return v.scanAll(limit, err)
+	}
 	if err != nil {
 		return nil, journal.Tail{}, err
 	}
@@ -365,15 +372,20 @@ func (v *Vault) scan(limit uint64) (*scanner, journal.Tail, error) {
 	})
 	if v.entry.size > 0 && (errors.Is(err, errStart) || errors.Is(err, journal.ErrPosition) || s.size == 0) {
 		// Whatever it is, it lies before the start, or beside the log.
-		v.note("%v; the log is read from its beginning", err)
-		v.stumbled, v.entry = v.entry.size-1, start{}
-		return v.scan(limit)
+		return v.scanAll(limit, err)
 	}
 	if err != nil && !errors.Is(err, errEnough) {
 		return s, tail, v.damaged(err)
 	}
 	finish()
 	return s, tail, nil
+}
+
+// scanAll is scan from the first record on, and says why.
+func (v *Vault) scanAll(limit uint64, why error) (*scanner, journal.Tail, error) {
+	v.note("%v; the log is read from its beginning", why)
+	v.stumbled, v.entry = v.entry.size-1, start{}
+	return v.scan(limit)
 }
 
 // newScan is a scanner that feeds the tree. It begins at the start of the open: line
@@ -443,6 +455,7 @@ func (v *Vault) loadOrStartOver(s *scanner, mend bool) (*scanner, error) {
 		return nil, v.damaged(err)
 	}
 	v.blocks.SetFinder(finder{v.index})
+	v.condemned.files = nil // they are made again on the way
 	size := s.size
 	if err := v.choose(0); err != nil {
 		return nil, err
@@ -520,7 +533,8 @@ func (v *Vault) loadBlocks(sealed []record.Block, mend bool) error {
 		return err
 	}
 	if v.longer {
-		// A block may be sealed by a record behind the checkpoint, and its open file gone.
+		// A block may be sealed by a record behind the checkpoint, and its open file
+		// gone; sealed files never go.
 		v.blocks.LoadUnnamed()
 	}
 	if !mend {

@@ -187,7 +187,7 @@ func (w *View) replayInto(edit *state.Edit, seq uint64) error {
 		if !ops[i].Kind.WritesKey() {
 			continue
 		}
-		if err := putVersion(edit, &ops[i], seq, ops[i].N, record.OpDigest(lines[i])); err != nil {
+		if err := putVersion(edit, &ops[i], seq, link{n: ops[i].N}, record.OpDigest(lines[i])); err != nil {
 			return err
 		}
 	}
@@ -195,15 +195,17 @@ func (w *View) replayInto(edit *state.Edit, seq uint64) error {
 }
 
 // putVersion makes what an op wrote, as version n of its key, the newest.
-func putVersion(edit *state.Edit, op *record.Op, seq, n uint64, digest merkle.Hash) error {
-	l := state.Leaf{Key: op.StoredKey(), Digest: digest, Seq: seq, N: n, Created: seq, Live: op.Kind == record.OpPut}
-	if n > 1 {
+func putVersion(edit *state.Edit, op *record.Op, seq uint64, at link, digest merkle.Hash) error {
+	l := state.Leaf{Key: op.StoredKey(), Digest: digest, Seq: seq, N: at.n, Created: seq, Live: op.Kind == record.OpPut}
+	if at.created > 0 {
+		l.Created = at.created
+	} else if at.n > 1 {
 		old, ok, err := edit.Get(l.Key)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			return fmt.Errorf("version %d of key %q has no first version", n, l.Key)
+			return fmt.Errorf("version %d of key %q has no first version", at.n, l.Key)
 		}
 		l.Created = old.Created
 	}

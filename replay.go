@@ -65,6 +65,7 @@ func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 	if got := v.tip.state.Root(); got != want {
 		return fmt.Errorf("%w: the records up to %d give state root %v, the last commit says %v", ErrDamaged, size, got, want)
 	}
+	v.mentioned = order.Mark()
 	if err := v.finishOrder(order); err != nil {
 		return err
 	}
@@ -101,6 +102,9 @@ func (r *replayer) line(seq uint64, line []byte) error {
 	covered := seq < v.indexed // by index segments
 	if !covered {
 		v.tip.run.records++
+	}
+	if seq+1 == v.indexed && rec.Kind != record.KindCommit {
+		return v.index.Contradicted(seq, "a segment that ends with a commit line", fmt.Sprintf("a record of kind %s at its end", rec.Kind))
 	}
 	switch b := rec.Body.(type) {
 	case *record.Genesis:
@@ -264,7 +268,7 @@ func (r *replayer) tx(line []byte, seq uint64, tx *record.Tx) error {
 		v.tip.run.bytes += size
 	}
 	if v.audit != nil {
-		if err := v.conditions(ops, seq); err != nil {
+		if err := v.conditions(ops, seq, nil); err != nil {
 			return fmt.Errorf("%w: record %d was committed although a condition of it did not hold: %v", ErrDamaged, seq, err)
 		}
 	}
@@ -273,14 +277,19 @@ func (r *replayer) tx(line []byte, seq uint64, tx *record.Tx) error {
 			return err
 		}
 	}
-	chain, err := v.links(ops, seq)
+	var held *state.Edit // what the log says is held against the links below
+	if r.touched != nil {
+		held = r.edit // of a mirror at work, whose index may turn out to be damaged
+	}
+	chain, err := v.links(ops, seq, held)
 	if err != nil {
 		return err
 	}
 	for i := range ops {
 		op := &ops[i]
-		if says := (link{op.Prev, op.Skip, op.N}); op.Kind.WritesKey() && says != chain[i] {
-			return fmt.Errorf("%w: record %d op %d: prev, skip, n are %v, the log gives %v", ErrDamaged, seq, i, says, chain[i])
+		if says := (link{op.Prev, op.Skip, op.N, chain[i].created}); op.Kind.WritesKey() && says != chain[i] {
+			return fmt.Errorf("%w: record %d op %d: prev, skip, n are %d, %d, %d, the versions before it give %d, %d, %d",
+				ErrDamaged, seq, i, says.prev, says.skip, says.n, chain[i].prev, chain[i].skip, chain[i].n)
 		}
 	}
 	return v.applyOps(r.edit, seq, ops, digestsOf(lines), chain, r.touched)

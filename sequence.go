@@ -142,10 +142,10 @@ func (v *Vault) sequence(g *group, r *request) error {
 	if r.denied != nil {
 		return r.denied
 	}
-	if err := errors.Join(v.deletesExist(r), v.conditions(r.ops, v.tip.next)); err != nil {
+	if err := errors.Join(v.deletesExist(r, g.edit), v.conditions(r.ops, v.tip.next, g.edit)); err != nil {
 		return err
 	}
-	chain, err := v.links(r.ops, v.tip.next)
+	chain, err := v.links(r.ops, v.tip.next, g.edit)
 	if err != nil {
 		return err
 	}
@@ -218,18 +218,37 @@ func (v *Vault) backTo(g *group, m groupMark) {
 	g.lines, g.leaves, g.records, g.admits = g.lines[:m.lines], g.leaves[:m.leaves], m.records, g.admits[:m.admitted]
 }
 
+// newest is the newest version of a stored key at a position, as the index has it. The
+// committer's state, which is bound by the roots of the log, must say the same before
+// anything is signed on it: an edit is what it is held against, nil that it is not.
+func (v *Vault) newest(edit *state.Edit, key []byte, pos uint64) (index.Version, state.Leaf, bool, error) {
+	last, ok, err := v.index.At(key, pos)
+	if err != nil || edit == nil {
+		return last, state.Leaf{}, ok, err
+	}
+	leaf, there, err := edit.Get(key)
+	if err == nil && (there != ok || leaf.Seq != last.Seq || leaf.N != last.N || leaf.Live != last.Live) {
+		err = v.index.Contradicted(max(last.Seq, leaf.Seq), fmt.Sprintf("version %d of key %q at seq %d, live %v, as the state has it", leaf.N, key, leaf.Seq, leaf.Live),
+			fmt.Sprintf("version %d at seq %d, live %v", last.N, last.Seq, last.Live))
+	}
+	return last, leaf, ok, err
+}
+
 // link is how a version is tied to the ones before it: the fields of its op.
-type link struct{ prev, skip, n uint64 }
+type link struct {
+	prev, skip, n uint64
+	created       uint64 // seq of the key's first version; 0: there is none, or nobody has looked
+}
 
 // links are the links of the versions that record seq makes. What does not write
-// a key has none.
-func (v *Vault) links(ops []record.Op, seq uint64) ([]link, error) {
+// a key has none. For edit see newest.
+func (v *Vault) links(ops []record.Op, seq uint64, edit *state.Edit) ([]link, error) {
 	chain := make([]link, len(ops))
 	for i := range ops {
 		if !ops[i].Kind.WritesKey() {
 			continue
 		}
-		l, err := v.linkOf(ops[i].StoredKey(), seq)
+		l, err := v.linkOf(ops[i].StoredKey(), seq, edit)
 		if err != nil {
 			return nil, v.damaged(err)
 		}
@@ -241,12 +260,12 @@ func (v *Vault) links(ops []record.Op, seq uint64) ([]link, error) {
 // linkOf is the link of the version of a stored key that record seq makes. The
 // skew-binary rule needs two older versions at most: if the last two jumps were
 // equally wide, the next is as wide as both together.
-func (v *Vault) linkOf(key []byte, seq uint64) (link, error) {
-	last, ok, err := v.index.At(key, seq-1)
+func (v *Vault) linkOf(key []byte, seq uint64, edit *state.Edit) (link, error) {
+	last, leaf, ok, err := v.newest(edit, key, seq-1)
 	if err != nil || !ok {
 		return link{n: 1}, err
 	}
-	l := link{prev: last.Seq, n: last.N + 1}
+	l := link{prev: last.Seq, n: last.N + 1, created: leaf.Created}
 	switch record.J(l.n) {
 	case 0:
 	case last.N:
@@ -291,7 +310,7 @@ func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests 
 		if edit == nil {
 			continue
 		}
-		if err := putVersion(edit, op, seq, chain[i].n, digests[i]); err != nil {
+		if err := putVersion(edit, op, seq, chain[i], digests[i]); err != nil {
 			v.condemn(err)
 			return v.wayOut(fmt.Errorf("%w: record %d op %d: %w", ErrDamaged, seq, i, err))
 		}
@@ -362,10 +381,10 @@ func (v *Vault) seal(g *group) error {
 }
 
 // deletesExist refuses deletes of absent keys, unless they were allowed to be.
-func (v *Vault) deletesExist(r *request) error {
+func (v *Vault) deletesExist(r *request, edit *state.Edit) error {
 	for i := range r.ops {
 		if op := &r.ops[i]; op.Kind == record.OpDelete && !r.absentOK[i] {
-			last, ok, err := v.index.At(op.StoredKey(), v.tip.next)
+			last, _, ok, err := v.newest(edit, op.StoredKey(), v.tip.next)
 			if err != nil {
 				return v.damaged(err)
 			}
@@ -378,8 +397,8 @@ func (v *Vault) deletesExist(r *request) error {
 }
 
 // conditions checks what a transaction demands of the vault as it was before
-// its record, seq. The committer asks, and every check again.
-func (v *Vault) conditions(ops []record.Op, seq uint64) error {
+// its record, seq. The committer asks, and every check again. For edit see newest.
+func (v *Vault) conditions(ops []record.Op, seq uint64, edit *state.Edit) error {
 	for i := range ops {
 		op := &ops[i]
 		if op.Kind == record.OpIf && op.If == nil {
@@ -399,7 +418,7 @@ func (v *Vault) conditions(ops []record.Op, seq uint64) error {
 		if op.If == nil {
 			continue
 		}
-		last, ok, err := v.index.At(op.StoredKey(), seq-1)
+		last, _, ok, err := v.newest(edit, op.StoredKey(), seq-1)
 		if err != nil {
 			return v.damaged(err)
 		}

@@ -53,13 +53,23 @@ func (v *Vault) settle() error {
 	v.wal.Forget(view.height - 1)
 	v.settled.Store(view)
 	if v.opts.scripted || v.following { // nobody else keeps
-		err := errors.Join(v.keep(), v.merge(context.Background()))
+		err := errors.Join(v.onlyDerived(v.keep()), v.onlyDerived(v.merge(context.Background())))
 		if errors.Is(err, fsx.ErrNoSpace) {
 			err = v.behind("keeping index and state", err)
 		}
 		return err
 	}
 	poke(v.covered)
+	return nil
+}
+
+// onlyDerived lets an error pass that says that derived files are damaged: they are
+// condemned, and nothing else is held up by them.
+func (v *Vault) onlyDerived(err error) error {
+	if !isDerivedDamage(err) {
+		return err
+	}
+	v.opts.Logger.Error("index and state on disk fall behind until the vault is opened again", "vault", v.name, "err", err)
 	return nil
 }
 

@@ -20,9 +20,9 @@ const scratch = "tmp/scratch"
 
 // mending makes damaged segments of the index again while the vault is in use.
 type mending struct {
-	mu    sync.Mutex // held while one is made again
-	ctx   context.Context
-	tries map[string]int // of each file that could not be made again
+	mu    sync.Mutex      // held while one is made again
+	ctx   context.Context // ends with the vault
+	tries map[string]int  // of each file that could not be made again
 }
 
 // maxMends is how often it is tried to make a segment again that cannot be.

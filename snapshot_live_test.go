@@ -157,6 +157,55 @@ func TestSnapshotHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// TestSnapshotDuringAMerge stops the disk in a merge and asks for a snapshot, which waits
+// for the merge: writers go on until more runs have ended than may wait.
+func TestSnapshotDuringAMerge(t *testing.T) {
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	disk := &gated{Disk: fsx.NewMem()}
+	store, v := liveVault(t, disk, Options{PublishEvery: time.Millisecond, SnapshotCommits: -1, SnapshotEvery: -1})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var once sync.Once
+	stop := func(name string) {
+		if strings.HasPrefix(name, "vaults/main/index/") && strings.Contains(name, "/1-") {
+			once.Do(func() { close(reached) })
+			<-goOn
+		}
+	}
+	disk.gate.Store(&stop)
+	write := func() {
+		t.Helper()
+		if _, err := v.Commit(ctx, put("k", "1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for merging := false; !merging; {
+		write()
+		select {
+		case <-reached:
+			merging = true
+		default:
+		}
+	}
+	before := v.View().Size()
+	done := make(chan error, 1)
+	go func() {
+		_, err := v.Snapshot(ctx)
+		done <- err
+	}()
+	for v.View().Size() < before+300 { // 100 runs
+		write()
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	verified(t, v, 1, true)
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestSnapshotEveryCallFails lets each call of the disk that a snapshot makes fail.
 // The error has a kind, and on a sound disk the vault has all that was acknowledged
 // and makes the next snapshot.

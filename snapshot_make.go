@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"graven/internal/fsx"
+	"graven/internal/index"
 	"graven/record"
 )
 
@@ -21,6 +22,7 @@ import (
 //	border   nothing on disk; blocks that end early, as if they had been full
 //	cover    these blocks sealed and recorded; nothing else refers to them differently
 //	keep     a set of state pages, like any other
+//	merge    segments, as they are merged at any time
 //	publish  the folder, whole, which no record names: the next snapshot replaces it
 //	record   the snapshot
 //
@@ -40,7 +42,7 @@ func (v *Vault) snapshot(ctx context.Context, demand bool) (info SnapshotInfo, e
 		return info, err
 	}
 	m := &making{v: v, demand: demand}
-	for _, step := range []func(context.Context) error{m.border, m.cover, m.keep, m.publish} {
+	for _, step := range []func(context.Context) error{m.border, m.cover, m.keep, m.merge, m.publish} {
 		if err := errors.Join(step(ctx), ctx.Err()); err != nil {
 			return info, fmt.Errorf("snapshot: %w", err)
 		}
@@ -95,7 +97,7 @@ func (m *making) cover(ctx context.Context) error {
 }
 
 // keep lets the index end at the border if it can, and writes the state there.
-func (m *making) keep(ctx context.Context) error {
+func (m *making) keep(context.Context) error {
 	v, size := m.v, m.at.view.head.Size
 	v.keeping.Lock()
 	defer v.keeping.Unlock()
@@ -106,15 +108,16 @@ func (m *making) keep(ctx context.Context) error {
 	if err := v.sealRuns(v.published.Load()); err != nil {
 		return err
 	}
-	if err := v.merge(ctx); err != nil {
-		return err
-	}
 	v.keepPages(size)
 	if _, there := v.pages.At(size); there {
 		return nil
 	}
 	return v.writeStateOf(m.at.view)
 }
+
+// merge lets the index have as few files as it can. It takes as long as they have rows,
+// and writers may wait for whoever holds keeping.
+func (m *making) merge(ctx context.Context) error { return m.v.onlyDerived(m.v.merge(ctx)) }
 
 // publish writes the folder. Whatever stands under its name is of an attempt that
 // was never recorded.
@@ -213,7 +216,7 @@ func parseSum(line string) (id record.ID, name string, ok bool) {
 }
 
 // listSegments lists the files of the index that hold the first so many runs, and
-// those of the state's pages at a size.
+// those of the state's pages at a size. Damaged files of the index are left out.
 func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, error) {
 	names, err := v.index.Files(runs)
 	if err != nil {
@@ -233,6 +236,11 @@ func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, er
 	for _, name := range names {
 		id, ok := v.sums[name]
 		if !ok {
+			if whole, err := v.wholeOrMended(name); err != nil {
+				return nil, err
+			} else if !whole {
+				continue // the next open for writing makes it again
+			}
 			if id, _, err = hashFile(ctx, v.dir, name); err != nil {
 				return nil, err
 			}
@@ -241,6 +249,22 @@ func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, er
 	}
 	v.sums = ids // what is not pinned any more will not come again
 	return sumLines(ids), nil
+}
+
+// wholeOrMended reports whether a file has the bytes that it should have, by its own
+// checksums; of those of the index only. One that is damaged is made again if it can be,
+// and condemned if not.
+func (v *Vault) wholeOrMended(name string) (bool, error) {
+	var d *index.DamageError
+	err := v.index.CheckFile(name, func(f index.File) index.File { return f }, func(err error) error {
+		errors.As(err, &d)
+		return nil
+	})
+	if err != nil || d == nil || v.mendIndex(d) {
+		return err == nil, err
+	}
+	v.condemn(d)
+	return false, nil
 }
 
 // knownSums are those of index files that the newest snapshot with lists has: a name

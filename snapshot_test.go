@@ -136,6 +136,7 @@ func TestSnapshotDrop(t *testing.T) {
 		t.Fatalf("the pages of one that was asked for are gone: %+v", r)
 	}
 	before := len(filesBelow(t, mem, "vaults/main/state"))
+	_, reader := openMain(t, mem, readingOptions())
 	for n := range uint64(15) {
 		if err := s.vault.DropSnapshot(context.Background(), n+1); err != nil {
 			t.Fatal(err)
@@ -150,10 +151,63 @@ func TestSnapshotDrop(t *testing.T) {
 	if after := len(filesBelow(t, mem, "vaults/main/state")); after >= before {
 		t.Errorf("%d files of pages, %d before", after, before)
 	}
+	for n := range uint64(14) { // that knew of their pages
+		verified(t, reader, n+1, false)
+	}
 	for _, f := range filesBelow(t, mem, "vaults/main/snapshots") {
 		if !strings.HasSuffix(f, "/manifest.yaml") && !strings.HasSuffix(f, "/kept") {
 			t.Errorf("%s is still there", f)
 		}
+	}
+	s.close()
+}
+
+// TestSnapshotBesideDamagedIndex makes snapshots while files of the index are damaged, or
+// were removed because they were: what the lists have is right for ever.
+func TestSnapshotBesideDamagedIndex(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	for i := range 26 {
+		s.group(put(fmt.Sprint("k", i), fmt.Sprint("v", i)))
+	}
+	if err := s.vault.settle(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := s.vault.index.Files(noLimit)
+	if err != nil || len(files) < 20 {
+		t.Fatal(files, err)
+	}
+	for i, f := range []string{files[4], files[9]} {
+		hurtAt(t, mem, "vaults/main/"+f, 70)
+		if i == 1 { // it cannot be made again
+			s.vault.mending.tries[f] = maxMends
+		}
+	}
+	first := s.snap()
+	if got := s.vault.condemned.files; !slices.Equal(got, files[9:10]) {
+		t.Errorf("condemned are %v, wanted %s", got, files[9])
+	}
+	if list := string(readAll(mem, "vaults/main/"+snapshotFolder(first.Number)+"/"+pinnedSegments)); strings.Contains(list, files[9]) || !strings.Contains(list, files[4]) {
+		t.Errorf("%s is condemned, %s was mended; the list has\n%s", files[9], files[4], list)
+	}
+	s.group(put("later", "x"))
+	if err := s.vault.keep(); err != nil {
+		t.Fatal(err)
+	}
+	if readAll(mem, "vaults/main/"+files[9]) != nil {
+		t.Error("it was not discarded")
+	}
+	s.group(put("later", "y"))
+	s.snap()
+	s.close()
+	if r := rebuild(t, mem); r.Damaged() {
+		t.Fatal(r.Findings)
+	}
+	s.reopen()
+	s.group(put("later", "z"))
+	last := s.snap()
+	for n := range last.Number {
+		verified(t, s.vault, n+1, false)
 	}
 	s.close()
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"graven/internal/statestore"
 	"graven/merkle"
 	"graven/record"
 	"graven/state"
@@ -264,11 +265,26 @@ func (c *snapshotVerifier) readState() error {
 		c.find(fmt.Sprintf("state/%08d.pages", set.Number), "it holds state root %v, the log has %v at the position", got, c.report.State)
 		return nil
 	}
-	c.report.Paged = true
-	return m.VerifyPages(c.ctx, func(_ state.Ref, err error) {
-		c.report.Paged = false
+	var found []error
+	if err := m.VerifyPages(c.ctx, func(_ state.Ref, err error) { found = append(found, err) }); err != nil {
+		return err
+	}
+	if len(found) > 0 && c.v.opts.ReadOnly {
+		now, _, err := statestore.Open(c.v.dir.Sub("state"), c.v.genesis.Vault, statestore.Options{})
+		if err != nil {
+			return err
+		}
+		defer now.Close()
+		if _, there := now.At(c.report.Size); !there {
+			c.note("the pages of its state were let go by another process while they were read")
+			return nil
+		}
+	}
+	for _, err := range found {
 		c.find("state", "%v", c.v.damaged(err))
-	})
+	}
+	c.report.Paged = len(found) == 0
+	return nil
 }
 
 // replay builds the state from the first record on.

@@ -31,6 +31,8 @@ type Store struct {
 	mu     sync.Mutex // guards vaults and closed
 	vaults map[string]*Vault
 	closed bool
+
+	checks sync.RWMutex // held by checks; alone by one that lets go of an open vault
 }
 
 // Create makes a store with its first vault, and opens it.
@@ -168,23 +170,28 @@ func (s *Store) checkVault(ctx context.Context, name string) error {
 // Vault opens a vault, or returns it if it is open already. An unknown name is
 // [ErrNoVault]; nothing is created.
 func (s *Store) Vault(ctx context.Context, name string) (*Vault, error) {
+	v, _, err := s.vault(ctx, name)
+	return v, err
+}
+
+// vault is Vault, and says whether it has opened it.
+func (s *Store) vault(ctx context.Context, name string) (v *Vault, opened bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	if v, ok := s.vaults[name]; ok {
-		return v, nil
+		return v, false, nil
 	}
 	if err := s.checkVault(ctx, name); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	v, err := s.open(ctx, name)
-	if err != nil {
-		return nil, ofVault(name, err)
+	if v, err = s.open(ctx, name); err != nil {
+		return nil, false, ofVault(name, err)
 	}
 	s.vaults[name] = v
-	return v, nil
+	return v, true, nil
 }
 
 // CreateVault makes a vault and opens it.

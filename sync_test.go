@@ -546,6 +546,44 @@ func TestSyncRefuses(t *testing.T) {
 	}
 }
 
+// TestMirrorMendsWhatAMergeNeeds cuts a sync off in a merge, and one of the segments
+// that were to be merged rots: the next sync makes it again.
+func TestMirrorMendsWhatAMergeNeeds(t *testing.T) {
+	source, mem := fsx.NewMem(), fsx.NewMem()
+	s := newScript(t, source, small)
+	for i := range 29 {
+		s.group(put(fmt.Sprint("k", i%7), fmt.Sprint(i)))
+	}
+	s.close()
+	mustSync(t, source, mem)
+	s.reopen()
+	for i := range 11 {
+		s.group(put(fmt.Sprint("k", i%7), fmt.Sprint("later", i)))
+	}
+	s.close()
+	cut := fsx.Fault(mem, func(c fsx.Call) error {
+		if c.Op == "link" && strings.Contains(fmt.Sprint(c), "/1-0000000") {
+			return fsx.ErrIO // a kill there leaves the same
+		}
+		return nil
+	})
+	if _, err := syncDisks(source, cut, SyncOptions{}); !errors.Is(err, fsx.ErrIO) {
+		t.Fatal(err)
+	}
+	mem.Kill()
+	for _, file := range filesBelow(t, mem, "vaults/main/index/keys") {
+		disk := mem.Clone()
+		hurtAt(t, disk, file, 70)
+		mustSync(t, source, disk)
+		if r := checkAll(t, disk, false); r.Damaged() {
+			t.Errorf("%s: %v", file, r.Findings)
+		}
+		if n := len(filesBelow(t, disk, "vaults/main/index/keys")); n > 15 {
+			t.Errorf("%s: %d segments: none were merged", file, n)
+		}
+	}
+}
+
 // TestMirrorMakesDerivedFilesAgain: an open of a mirror's store for writing makes its
 // derived files again, to the same bytes; only the checkpoint comes from the source.
 func TestMirrorMakesDerivedFilesAgain(t *testing.T) {
@@ -574,6 +612,33 @@ func TestMirrorMakesDerivedFilesAgain(t *testing.T) {
 		}
 		sameLedger(t, from, bare)
 		mirrorStands(t, bare)
+	}
+}
+
+// TestMirrorMendsItsTexts: copies of documents come again in a mirror as in its source, and
+// with a rebuild what is written into each vault.
+func TestMirrorMendsItsTexts(t *testing.T) {
+	from, to := sourceAlone(t), fsx.NewMem()
+	mustSync(t, from, to)
+	for _, name := range []string{authorityFile, policyFile, "README.txt", "rescue.sh"} {
+		for _, lost := range []bool{true, false} {
+			disk, file := to.Clone(), "vaults/main/"+name
+			want := readAll(disk, file)
+			setFile(t, disk, file, []byte("something else\n"))
+			if lost {
+				if err := disk.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := rebuild(t, disk)
+			if r.Damaged() || len(r.Findings) != 1 || r.Findings[0].File != name || !bytes.Equal(readAll(disk, file), want) {
+				t.Errorf("%s, lost %v: %v", name, lost, r.Findings)
+			}
+			if r := checkAll(t, disk, false); len(r.Findings) > 0 {
+				t.Errorf("%s, lost %v: then %v", name, lost, r.Findings)
+			}
+			mirrorStands(t, disk)
+		}
 	}
 }
 

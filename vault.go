@@ -43,7 +43,7 @@ type Vault struct {
 	readOnly  string          // fixed: why nothing can be written; empty if something can
 	mirror    string          // fixed: what it is a mirror of, for people; empty: it is none
 	following bool            // fixed: a mirror, open for a sync, which alone adds to it
-	longer    bool            // fixed: a mirror, read while a sync is at work behind its checkpoint, or was cut off there
+	longer    bool            // fixed: it is read while a writer or a sync is at work behind the checkpoint, or was cut off there
 	recovered []string        // fixed: what the open put right, in plain words
 	found     []string        // fixed: what it met and left as it is
 	remade    []Finding       // fixed: derived files that it made again, those that a check asks for
@@ -51,6 +51,7 @@ type Vault struct {
 	adopting  *adoption       // fixed: it is opened to be adopted; nil otherwise
 	audit     *audit          // fixed: what a check wants of a replay; nil: the first missing artifact ends it
 	lost      bool            // fixed: a sealed block could not be loaded
+	mentioned block.Mark      // fixed: what had entered the blocks when the vault was opened
 	first     *policy         // fixed: the policy of genesis
 	restoring bool            // fixed: the open writes the WAL's groups again
 	signer    signer          // fixed: nil if read-only
@@ -168,13 +169,8 @@ func (v *Vault) start() {
 	v.settlerGone = make(chan struct{})
 	v.covered = make(chan struct{}, 1)
 	v.sealed = make(chan struct{}, 1)
-	ctx, stopKeeping := context.WithCancel(context.Background())
-	v.stopKeeping = stopKeeping
+	ctx := v.mending.ctx
 	v.scrub = newScrubber(v)
-	if v.readOnly == "" {
-		v.mending.ctx, v.mending.tries = ctx, map[string]int{}
-		v.index.SetMender(v.mendIndex)
-	}
 	if v.readOnly != "" || v.opts.scripted || v.following {
 		close(v.stopped)
 		close(v.settlerGone)

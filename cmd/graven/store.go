@@ -254,9 +254,9 @@ func (a *app) rebuildCommand() *cobra.Command {
 		Use:   "rebuild",
 		Short: "Make every derived file again from log and blocks",
 		Long: "Check everything, as check does, and make again what follows from log and blocks and is missing or differs: tiles,\n" +
-			"the copies of documents, the verifier keys, log/current, the checkpoint; README.txt and rescue.sh too. Each is\n" +
-			"listed, and what stood there is kept in meta/host/cut, tiles apart. Nothing is made again from a log or blocks\n" +
-			"that are damaged: then bring the damaged files back from a copy first.\n\n" +
+			"index and state, the copies of documents, the verifier keys, log/current, the checkpoint; README.txt and rescue.sh\n" +
+			"too. Each is listed. What stood there is kept in meta/host/cut; tiles, index and state apart, which follow from the\n" +
+			"log. Nothing is made again from a log or blocks that are damaged: then bring the damaged files back from a copy first.\n\n" +
 			"Exits with 0 if all is whole, or was mended; with 1 if damage is left; otherwise as graven --help says.",
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -276,9 +276,10 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check [--quick] [--resume]",
 		Short: "Read everything again and list all damage",
 		Long: "Read everything again and hold it against everything else: lines, tiles, commits, artifacts, blocks,\n" +
-			"the state behind every commit, the checkpoint. All damage is listed, with file and offset. Tiles, the\n" +
-			"checkpoint, the verifier keys and the copies of documents are derived data: what of them is missing or damaged\n" +
-			"is made again if no other process holds the store, and listed as mended. graven rebuild does that for the rest.\n\n" +
+			"the state behind every commit, the checkpoint, index and state on disk. All damage is listed, with file and\n" +
+			"offset. Tiles, the checkpoint, the verifier keys, the copies of documents, index and state are derived data: what of\n" +
+			"them is damaged is made again if no other process holds the store, and listed as mended. graven rebuild does\n" +
+			"that for the rest, and for index and state also if they are not damaged.\n\n" +
 			"Exits with 0 if all is whole, or was mended; with 1 if damage is left; otherwise as graven --help says.",
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {

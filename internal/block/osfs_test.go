@@ -60,7 +60,7 @@ func TestOnARealDisk(t *testing.T) {
 
 	// Links, pipes and folders are refused, and nothing waits for them.
 	ref, _, _ := s.LookupAny(all[0].ID)
-	s.files.shrink(0)
+	s.files.evictAll()
 	for _, put := range []func() error{
 		func() error { return os.Symlink("/etc/hostname", name) },
 		func() error { return syscall.Mkfifo(name, 0o600) },

@@ -52,6 +52,16 @@ func (s *Store) sealedOf(class string, number uint64) (*sealedBlock, bool) {
 	return sealed, ok
 }
 
+// SealedOf returns the id of a numbered block of a class that is known as sealed, and how
+// many artifacts it has.
+func (s *Store) SealedOf(class string, number uint64) (id record.ID, count uint64, ok bool) {
+	b, ok := s.sealedOf(class, number)
+	if !ok {
+		return id, 0, false
+	}
+	return b.id, b.count, true
+}
+
 // sealed is Sealed for a block that is open in memory.
 func (s *Store) sealed(c *class, b *openBlock, rec record.Block) error {
 	name := sealedName(rec.ID)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"sync"
 
 	"graven/internal/fsx"
@@ -29,7 +30,7 @@ type handle struct {
 }
 
 // files opens sources for reading and keeps at most max of them open, besides
-// those in use.
+// those in use and open blocks.
 type files struct {
 	dir fsx.Dir
 	max int
@@ -92,7 +93,7 @@ func (f *files) openFile(name string) (fsx.File, error) {
 	file, err := f.dir.Open(name)
 	if errors.Is(err, fsx.ErrTooManyFiles) {
 		f.mu.Lock()
-		f.shrink(0)
+		f.evictAll()
 		f.mu.Unlock()
 		file, err = f.dir.Open(name)
 	}
@@ -116,7 +117,7 @@ func (f *files) add(s *source, name string, file fsx.File) *handle {
 	h := &handle{File: file, refs: 1, of: s}
 	h.place = f.recent.PushFront(h)
 	s.h = h
-	f.shrink(f.max)
+	f.shrink()
 	return h
 }
 
@@ -140,9 +141,21 @@ func (f *files) rename(s *source, name string) {
 	}
 }
 
-// shrink evicts the least recently used handles until at most n are left.
-func (f *files) shrink(n int) {
-	for f.recent.Len() > n {
+// shrink evicts the least recently used handles until at most max are left. Those of open
+// blocks stay: a writer in another process may seal one, and its name is gone.
+func (f *files) shrink() {
+	for at := f.recent.Back(); at != nil && f.recent.Len() > f.max; {
+		h := at.Value.(*handle)
+		at = at.Prev()
+		if !strings.HasPrefix(h.of.name, "open/") {
+			f.evict(h)
+		}
+	}
+}
+
+// evictAll evicts all handles.
+func (f *files) evictAll() {
+	for f.recent.Len() > 0 {
 		f.evict(f.recent.Back().Value.(*handle))
 	}
 }
@@ -162,5 +175,5 @@ func (f *files) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
-	f.shrink(0)
+	f.evictAll()
 }

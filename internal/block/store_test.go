@@ -298,7 +298,7 @@ func TestTooManyFilesClosesIdleOnes(t *testing.T) {
 	}
 	has(t, tight, list...)
 	limit = 0
-	tight.files.shrink(0)
+	tight.files.evictAll()
 	ref, _, _ := tight.LookupAny(list[0].ID)
 	_, err = tight.Read(ref, list[0].ID)
 	wants(t, err, fsx.ErrTooManyFiles)

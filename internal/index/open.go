@@ -191,6 +191,11 @@ type Border struct {
 	Versions uint64 // versions of keys before To
 }
 
+// border is the border at the end of a segment.
+func (s *seg) border() Border {
+	return Border{To: s.to, Runs: s.end(), Txs: s.sum.Txs, Versions: s.sum.Versions}
+}
+
 // Borders returns where the index can begin, besides 0, in ascending order.
 func (x *Index) Borders() []Border {
 	x.mu.Lock()
@@ -199,7 +204,7 @@ func (x *Index) Borders() []Border {
 	var list []Border
 	for runs, s := range reached {
 		if runs > 0 && whole(cover(reached, runs)) {
-			list = append(list, Border{To: s.to, Runs: runs, Txs: s.sum.Txs, Versions: s.sum.Versions})
+			list = append(list, s.border())
 		}
 	}
 	slices.SortFunc(list, func(a, b Border) int { return cmp.Compare(a.Runs, b.Runs) })

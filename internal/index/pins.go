@@ -20,6 +20,20 @@ func Cover(runs uint64) []string {
 	return names
 }
 
+// End is where a segment in play ends.
+type End struct {
+	Border
+	File string // of the segment
+}
+
+// Ends returns the ends of the segments in play, in ascending order.
+func (x *Index) Ends() (ends []End) {
+	for _, g := range x.set.Load().segs {
+		ends = append(ends, End{Border: g.border(), File: g.keys.Name()})
+	}
+	return ends
+}
+
 // Files returns the files of the segments in play that hold any of the first so
 // many runs, by name relative to the vault's folder, sorted.
 func (x *Index) Files(runs uint64) ([]string, error) {

@@ -202,6 +202,18 @@ func parseRow(table string, row segment.Row) error {
 	return err
 }
 
+// Contradicted is the damage of the segment in play that a record belongs to, of which
+// somebody who can be relied on says something else. It is no [*DamageError] if no segment
+// has the record: then it comes from the log.
+func (x *Index) Contradicted(seq uint64, want, got string) error {
+	for _, g := range x.set.Load().segs {
+		if g.from <= seq && seq < g.to {
+			return &DamageError{File: g.keys.Name(), Want: want, Got: got}
+		}
+	}
+	return fmt.Errorf("%w: memory: wanted %s, got %s", ErrDamaged, want, got)
+}
+
 // Discard removes a file in which damage was found, by the name in the
 // [*DamageError], so that the next open calls its segment missing and makes it
 // again. Readers that have it open keep it.
