@@ -170,15 +170,12 @@ func (v *Vault) keepLoop(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			v.opts.Logger.Error("index and state on disk fall behind; it is tried again", "vault", v.name, "err", err)
 		}
-		if err := v.tendSnapshots(ctx); err != nil && ctx.Err() == nil {
-			v.opts.Logger.Error("no snapshot could be made; it is tried again when the next is due", "vault", v.name, "err", err)
-		}
 		poke(v.sealed)
 	}
 }
 
-// mergeLoop merges segments beside the keeper, which must not wait for it: a merge
-// takes as long as it has rows.
+// mergeLoop merges segments and makes snapshots beside the keeper, which must not wait
+// for either: a merge takes as long as it has rows, and a snapshot reads every new file.
 func (v *Vault) mergeLoop(ctx context.Context) {
 	defer v.keepers.Done()
 	for {
@@ -189,6 +186,9 @@ func (v *Vault) mergeLoop(ctx context.Context) {
 		}
 		if err := v.merge(ctx); err != nil && ctx.Err() == nil {
 			v.opts.Logger.Error("index segments are not merged; it is tried again", "vault", v.name, "err", err)
+		}
+		if err := v.tendSnapshots(ctx); err != nil && ctx.Err() == nil {
+			v.opts.Logger.Error("no snapshot could be made; it is tried again when the next is due", "vault", v.name, "err", err)
 		}
 	}
 }

@@ -186,7 +186,7 @@ func (m *making) list(ctx context.Context) error {
 	m.blocks = sumLines(ids)
 	m.manifest.list = record.IDOf(m.blocks)
 	for range 4 {
-		m.segments, err = m.v.listSegments(ctx, m.at.runs, m.at.view.head.Size)
+		m.segments, err = m.v.listSegments(ctx, m.at.runs, m.at.view.head.Size, m.demand)
 		if !errors.Is(err, fs.ErrNotExist) {
 			break // otherwise a merge took the place of what was listed
 		}
@@ -216,8 +216,10 @@ func parseSum(line string) (id record.ID, name string, ok bool) {
 }
 
 // listSegments lists the files of the index that hold the first so many runs, and
-// those of the state's pages at a size. Damaged files of the index are left out.
-func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, error) {
+// those of the state's pages at a size. On demand files of the index are read as a whole
+// before their bytes count, and damaged ones are left out: that takes too long for what
+// happens by itself.
+func (v *Vault) listSegments(ctx context.Context, runs, size uint64, demand bool) ([]byte, error) {
 	names, err := v.index.Files(runs)
 	if err != nil {
 		return nil, err
@@ -236,12 +238,16 @@ func (v *Vault) listSegments(ctx context.Context, runs, size uint64) ([]byte, er
 	for _, name := range names {
 		id, ok := v.sums[name]
 		if !ok {
-			if whole, err := v.wholeOrMended(name); err != nil {
-				return nil, err
-			} else if !whole {
-				continue // the next open for writing makes it again
+			if demand {
+				if whole, err := v.wholeOrMended(name); err != nil {
+					return nil, err
+				} else if !whole {
+					continue // the next open for writing makes it again
+				}
 			}
-			if id, _, err = hashFile(ctx, v.dir, name); err != nil {
+			if id, _, err = hashFile(ctx, v.dir, name); errors.Is(err, fs.ErrNotExist) {
+				continue // it was damaged, and the next open for writing makes it again
+			} else if err != nil {
 				return nil, err
 			}
 		}

@@ -146,11 +146,7 @@ func (e *Edit) put(c *child, l *Leaf) error {
 	switch t := c.node.(type) {
 	case *inner:
 		n := own(c)
-		side := &n.right
-		if n.route.above(l.Key) {
-			side = &n.left
-		}
-		if err := e.put(side, l); err != nil {
+		if err := e.put(n.side(l.Key), l); err != nil {
 			return err
 		}
 		balance(c, n)
@@ -164,12 +160,18 @@ func (e *Edit) put(c *child, l *Leaf) error {
 	return nil
 }
 
-// putPacked is put for a node on a page: it unpacks that one, and not its children.
+// putPacked is put for a node on a page.
 func (e *Edit) putPacked(c *child, on *stub, l *Leaf) error {
 	p, i, err := e.pages.load(c)
 	if err != nil {
 		return err
 	}
+	return e.putOn(p, i, c, on, l)
+}
+
+// putOn is put for node i of the page p. It unpacks that one, and of its children the
+// one on the way.
+func (e *Edit) putOn(p *page, i uint8, c *child, on *stub, l *Leaf) error {
 	switch c.height() {
 	case 0:
 		t := p.leaf(i, &e.keys)
@@ -185,7 +187,17 @@ func (e *Edit) putPacked(c *child, on *stub, l *Leaf) error {
 		e.apart(&t.left, p, on)
 		e.apart(&t.right, p, on)
 		*c = dirty(&t, c.live(), c.height())
-		return e.put(c, l)
+		side := t.side(l.Key)
+		var err error
+		if side.node == node(on) {
+			err = e.putOn(p, side.number(), side, on, l)
+		} else {
+			err = e.put(side, l)
+		}
+		if err != nil {
+			return err
+		}
+		balance(c, &t)
 	}
 	return nil
 }

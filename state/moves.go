@@ -44,6 +44,11 @@ func (v *Moves) subtree(old Ref, i uint8, t *pageText, first uint8) {
 	v.packed[old] = append(v.packed[old], packedMove{t.at, i, t.nodes - first, first})
 }
 
+// page notes that all of a page lies elsewhere.
+func (v *Moves) page(old Ref, now Place) {
+	v.packed[old] = append(v.packed[old], packedMove{&stub{now}, 0, pageNodes, 0})
+}
+
 // Rebase returns the map m, which was made from the one that was written, standing on
 // the written pages as ground does, which was opened on them. Of the nodes in memory
 // it has only those that were made since then. It reads no page and hashes nothing.

@@ -132,6 +132,14 @@ type inner struct {
 	route       route
 }
 
+// side returns the child on the way to a key.
+func (n *inner) side(key []byte) *child {
+	if n.route.above(key) {
+		return &n.left
+	}
+	return &n.right
+}
+
 func (n *inner) hash() merkle.Hash {
 	left, right := n.left.side(), n.right.side()
 	if n.route.long == "" {

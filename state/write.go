@@ -119,8 +119,13 @@ type mapWriter struct {
 // other, at least its root page is written: it lies in the newest file of the
 // subtree, and says where what is below it lies.
 func (w *mapWriter) page(c *child) (Place, error) {
-	if at, i, away := c.place(); away && i == 0 && at.Oldest >= w.below && at.File < w.from {
-		return at, nil
+	if at, i, away := c.place(); away && i == 0 {
+		if at.Oldest >= w.below && at.File < w.from {
+			return at, nil
+		}
+		if floorOf(c.height()) == 0 {
+			return w.moved(at)
+		}
 	}
 	t := new(pageText)
 	if n := len(w.spare); n > 0 {
@@ -138,6 +143,21 @@ func (w *mapWriter) page(c *child) (Place, error) {
 	}
 	t.at.Place = Place{ref, min(ref.File, t.oldest), t.bytes + uint64(ref.Len)}
 	return t.at.Place, nil
+}
+
+// moved writes a page of leaves again: all is the same but its place.
+func (w *mapWriter) moved(old Place) (Place, error) {
+	text, err := w.pages.src.ReadPage(old.Ref)
+	if err != nil {
+		return Place{}, fmt.Errorf("state: %v: %w", old.Ref, err)
+	}
+	ref, err := w.to.WritePage(text)
+	if err != nil {
+		return Place{}, err
+	}
+	now := Place{ref, ref.File, uint64(ref.Len)}
+	w.moves.page(old.Ref, now)
+	return now, nil
 }
 
 // part adds the node of c to the page t. A page may have come to lie in the
