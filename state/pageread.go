@@ -13,11 +13,11 @@ const (
 	pageNodes  = pageInners + 1<<bandHeights
 )
 
-// parsePage reads a page, all of data and nothing behind it, and computes the
-// hashes of its nodes. The page keeps data, which must not change any more. The
-// error wraps [ErrSyntax] or [ErrLeaf].
-func parsePage(data []byte) (*page, error) {
-	r := pageReader{pathReader: pathReader{what: "page", rest: data, size: len(data)}, data: data}
+// parsePage reads a page, all of data and nothing behind it, and if it is asked to
+// computes the hashes of its nodes. The page keeps data, which must not change any
+// more. The error wraps [ErrSyntax] or [ErrLeaf].
+func parsePage(data []byte, hashes bool) (*page, error) {
+	r := pageReader{pathReader: pathReader{what: "page", rest: data, size: len(data)}, data: data, hashes: hashes}
 	if len(data) > MaxPage {
 		r.fail("a page of %d bytes, wanted at most %d", len(data), MaxPage)
 	}
@@ -56,6 +56,7 @@ func parsePage(data []byte) (*page, error) {
 type pageReader struct {
 	pathReader
 	data   []byte // the page
+	hashes bool   // are computed
 	floor  uint8
 	leans  []byte
 	prefix []byte
@@ -193,7 +194,7 @@ func (r *pageReader) over(left, right *side, route span, s *spot) side {
 	if n.live > maxLive {
 		r.fail("%d live keys below a node, wanted at most %d", n.live, uint64(maxLive))
 	}
-	if r.err == nil {
+	if r.hashes && r.err == nil {
 		n.hash = hashInner(left, right, r.whole(route))
 	}
 	r.sums[s.sum] = sum{n.hash, n.live}
@@ -247,8 +248,9 @@ func (r *pageReader) leaf() (side, span) {
 	if err := checkVersion(seq, n>>1, created); err != nil && r.err == nil {
 		r.err = err
 	}
-	if r.err != nil {
-		return side{}, w
+	s := side{live: n & 1}
+	if r.hashes && r.err == nil {
+		s.hash = hashLeaf(r.whole(w), &digest, seq, n>>1, created, n&1 == 1)
 	}
-	return side{hashLeaf(r.whole(w), &digest, seq, n>>1, created, n&1 == 1), n & 1, 0}, w
+	return s, w
 }

@@ -514,7 +514,7 @@ func FuzzPage(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := parsePage(data)
+		p, err := parsePage(data, true)
 		if err != nil {
 			if !errors.Is(err, ErrSyntax) && !errors.Is(err, ErrLeaf) {
 				t.Fatalf("an error of no kind: %v", err)
@@ -532,7 +532,7 @@ func TestPageCodec(t *testing.T) {
 	all := pagesOf(t)
 	accepted := 0
 	for i, data := range all {
-		p, err := parsePage(data)
+		p, err := parsePage(data, true)
 		if err != nil || !bytes.Equal(again(p), data) {
 			t.Fatalf("page %d: %v", i, err)
 		}
@@ -540,17 +540,17 @@ func TestPageCodec(t *testing.T) {
 			continue
 		}
 		for n := range data {
-			if _, err := parsePage(data[:n]); err == nil {
+			if _, err := parsePage(data[:n], true); err == nil {
 				t.Fatalf("page %d: %d of %d bytes are accepted", i, n, len(data))
 			}
 		}
-		if _, err := parsePage(append(bytes.Clone(data), 0)); err == nil {
+		if _, err := parsePage(append(bytes.Clone(data), 0), true); err == nil {
 			t.Fatalf("page %d: a byte more is accepted", i)
 		}
 		for bit := range 8 * len(data) {
 			bad := bytes.Clone(data)
 			bad[bit/8] ^= 1 << (bit % 8)
-			if p, err := parsePage(bad); err == nil {
+			if p, err := parsePage(bad, true); err == nil {
 				accepted++
 				if !bytes.Equal(again(p), bad) {
 					t.Fatalf("page %d, bit %d: encodes to something else", i, bit)

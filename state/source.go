@@ -60,22 +60,31 @@ type pages struct {
 
 // load returns the page on which the node of c lies, by way of the cache, and the
 // node's number there.
-func (p *pages) load(c *child) (*page, uint8, error) { return p.fetch(c, p.cache.put) }
-
-// peek is load without a trace in the cache, for who passes by once.
-func (p *pages) peek(c *child) (*page, uint8, error) { return p.fetch(c, func(Ref, *page) {}) }
-
-func (p *pages) fetch(c *child, keep func(Ref, *page)) (*page, uint8, error) {
+func (p *pages) load(c *child) (*page, uint8, error) {
 	at, i, _ := c.place()
 	got := p.cache.get(at.Ref)
 	if got == nil {
 		var err error
-		if got, err = p.read(at.Ref); err != nil {
+		if got, err = p.read(at.Ref, true); err != nil {
 			return nil, 0, err
 		}
-		keep(at.Ref, got)
+		p.cache.put(at.Ref, got)
 	}
 	return got, i, got.fits(c, i, at.Ref)
+}
+
+// peek is load without a trace in the cache and without hashes, for who passes by once
+// and copies what is there.
+func (p *pages) peek(c *child) (*page, uint8, error) {
+	at, i, _ := c.place()
+	if got := p.cache.get(at.Ref); got != nil {
+		return got, i, nil
+	}
+	got, err := p.read(at.Ref, false)
+	if err == nil && (int(i) >= len(got.spots) || got.spots[i].height != c.height()) {
+		err = fmt.Errorf("%w: %v: it has no node %d of height %d", ErrPage, at.Ref, i, c.height())
+	}
+	return got, i, err
 }
 
 // open returns the node of c, wherever it lies: a *leaf, a *pair or an *inner. One
@@ -91,13 +100,13 @@ func (p *pages) open(c *child, r *room) (node, error) {
 	return page.node(i, r), nil
 }
 
-// read reads and parses a page.
-func (p *pages) read(ref Ref) (*page, error) {
+// read reads and parses a page, with hashes or without.
+func (p *pages) read(ref Ref, hashes bool) (*page, error) {
 	data, err := p.src.ReadPage(ref)
 	if err != nil {
 		return nil, fmt.Errorf("state: %v: %w", ref, err)
 	}
-	got, err := parsePage(data)
+	got, err := parsePage(data, hashes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v: %w", ErrPage, ref, err)
 	}
