@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"graven/internal/fsx"
 	"graven/record"
@@ -77,10 +79,39 @@ func (s *Store) Repair(ctx context.Context, name string, from fsx.Disk) (*Repair
 		ctx: ctx, dir: fsx.NewDir(disk, fsx.RepairRules()), copy: fsx.NewDir(from, nil),
 		report: &RepairReport{Vault: name},
 	}
-	if err := r.run(); err != nil {
+	err := r.run()
+	if err = errors.Join(err, r.note(s.host.Now())); err != nil {
 		return r.report, markFull(ofVault(name, err))
 	}
 	return r.report, nil
+}
+
+const (
+	repairsFile = "meta/host/repairs"
+	maxRepairs  = 1 << 20
+)
+
+// note adds a line for each file that was replaced to the vault's list of repairs. A
+// crash before it leaves the second names in meta/host/cut, which tell the same.
+func (r *repairer) note(now time.Time) error {
+	var lines []byte
+	for _, f := range r.report.Files {
+		if f.Err == nil {
+			kept := f.Kept
+			if kept == "" {
+				kept = "nothing"
+			}
+			lines = fmt.Appendf(lines, "%s replaced %s (%q), kept %s\n", now.UTC().Format(time.RFC3339), f.File, f.What, kept)
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	before, err := r.dir.ReadFile(repairsFile, maxRepairs)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the list of repairs, which is to have %d more lines: %w", bytes.Count(lines, []byte("\n")), err)
+	}
+	return r.dir.Replace(repairsFile, append(before, lines...))
 }
 
 // repairer is one repair under way.
@@ -91,6 +122,9 @@ type repairer struct {
 	m       *manifest
 	genesis *record.Genesis
 	report  *RepairReport
+
+	theirGenesis bool // the vault's own first line is damaged
+	theirHead    bool // the signed checkpoint is the copy's
 }
 
 func (r *repairer) run() error {
@@ -122,7 +156,11 @@ func (r *repairer) run() error {
 			return err
 		}
 	}
-	if err := r.openBlocks(sealed); err != nil {
+	damaged, err := r.openDamage(scan.blocks)
+	if err != nil || damaged == nil {
+		return err
+	}
+	if err := r.openBlocks(sealed, damaged); err != nil {
 		return err
 	}
 	return r.left(scan.blocks)
@@ -148,7 +186,7 @@ func (r *repairer) identify() error {
 	}
 	r.genesis, err = readGenesis(r.dir)
 	if err != nil {
-		r.genesis = theirs
+		r.genesis, r.theirGenesis = theirs, true
 	}
 	if r.genesis.Vault != theirs.Vault {
 		return fmt.Errorf("%w: the copy is of vault %v (%s), this is %v (%s)", ErrConflict, theirs.Vault, theirs.Name, r.genesis.Vault, r.genesis.Name)

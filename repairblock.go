@@ -1,6 +1,7 @@
 package graven
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -50,9 +51,46 @@ func (r *repairer) sealed(rec record.Block) error {
 	})
 }
 
-// openBlocks brings back the artifacts of open blocks that the copy has in the
-// same place.
-func (r *repairer) openBlocks(sealed map[string]bool) error {
+// look is a check of all but the sealed blocks, which were verified.
+func (r *repairer) look(sealed []record.Block) ([]Finding, error) {
+	c := &checker{ctx: r.ctx, dir: r.dir, report: &Report{Vault: r.report.Vault}, limit: noLimit}
+	c.lookOnly(true)
+	c.progress.verified = map[record.ID]bool{}
+	for _, rec := range sealed {
+		c.progress.verified[rec.ID] = true
+	}
+	err := c.run()
+	return c.report.Findings, err
+}
+
+// openDamage says which open blocks are damaged by what the log mentions in them; an
+// empty name stands for one that may be missing. It is nil if none is: what a copy has
+// in their place does not matter then.
+func (r *repairer) openDamage(sealed []record.Block) (damaged map[string]bool, err error) {
+	findings, err := r.look(sealed)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range findings {
+		name := f.File
+		switch {
+		case strings.HasPrefix(name, "blocks/open/"):
+		case name == "" || name == "blocks" || name == "blocks/open":
+			name = ""
+		default:
+			continue
+		}
+		if damaged == nil {
+			damaged = map[string]bool{}
+		}
+		damaged[name] = true
+	}
+	return damaged, nil
+}
+
+// openBlocks brings back the artifacts of damaged open blocks, and of those that are
+// missing, that the copy has in the same place.
+func (r *repairer) openBlocks(sealed, damaged map[string]bool) error {
 	entries, err := r.copy.ReadDir("blocks/open")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -62,6 +100,11 @@ func (r *repairer) openBlocks(sealed map[string]bool) error {
 		if sealed[name] || !strings.HasSuffix(name, ".blk") {
 			continue
 		}
+		if exists, err := r.dir.Exists(name); err != nil {
+			return err
+		} else if exists && !damaged[name] && !(damaged[""] && r.shorter(name)) {
+			continue
+		}
 		if err := r.openBlock(name); err != nil {
 			return err
 		}
@@ -69,12 +112,23 @@ func (r *repairer) openBlocks(sealed map[string]bool) error {
 	return nil
 }
 
+// shorter reports whether the vault's own file has fewer bytes than the copy's: it may
+// have been cut off.
+func (r *repairer) shorter(name string) bool {
+	theirs, err := r.lengthIn(name)
+	info, ownErr := r.dir.Stat(name)
+	return err == nil && ownErr == nil && info.Size < theirs
+}
+
 func (r *repairer) openBlock(name string) error {
-	r.report.Checked++
 	n, err := r.lengthIn(name)
-	if err != nil {
+	if err != nil || n < 0 {
 		return err
 	}
+	if n, err = r.withoutRoom(name, n); err != nil {
+		return err
+	}
+	r.report.Checked++
 	theirs, theirErr := r.frames(r.copy, name, n)
 	own, ownErr := r.frames(r.dir, name, n)
 	if theirErr == nil && ownErr == nil && own == theirs {
@@ -87,7 +141,7 @@ func (r *repairer) openBlock(name string) error {
 		if theirErr != nil {
 			return fmt.Errorf("the copy: %w", theirErr)
 		}
-		in, err := r.mix(name)
+		in, err := r.mix(name, n)
 		if err != nil {
 			return err
 		}
@@ -100,21 +154,37 @@ func (r *repairer) openBlock(name string) error {
 	})
 }
 
+// withoutRoom is the length of an open block of the copy without the zeros that are
+// reserved behind its last frame, which ends with a newline.
+func (r *repairer) withoutRoom(name string, n int64) (int64, error) {
+	f, err := r.copy.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for buf := make([]byte, 64<<10); n > 0; {
+		part := buf[:min(n, int64(len(buf)))]
+		if _, err := f.ReadAt(part, n-int64(len(part))); err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if rest := bytes.TrimRight(part, "\x00"); len(rest) > 0 {
+			return n - int64(len(part)-len(rest)), nil
+		}
+		n -= int64(len(part))
+	}
+	return 0, nil
+}
+
 // left names what is still damaged or missing in open blocks, as a check finds it:
 // the copy may be older, or end before the damage. Sealed blocks were verified.
 func (r *repairer) left(sealed []record.Block) error {
-	c := &checker{ctx: r.ctx, dir: r.dir, report: &Report{Vault: r.report.Vault}, limit: noLimit}
-	c.lookOnly(true)
-	c.progress.verified = map[record.ID]bool{}
-	for _, rec := range sealed {
-		c.progress.verified[rec.ID] = true
-	}
-	if err := c.run(); err != nil {
+	findings, err := r.look(sealed)
+	if err != nil {
 		return err
 	}
 	known := r.report.Failed() // values of a file that was not replaced are missing, too
 	missing, first := 0, ""
-	for _, f := range c.report.Findings {
+	for _, f := range findings {
 		switch {
 		case strings.HasPrefix(f.File, "blocks/open/"):
 			if slices.ContainsFunc(r.report.Files, func(done Repaired) bool { return done.File == f.File && done.Err != nil }) {

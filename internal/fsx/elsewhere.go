@@ -40,5 +40,6 @@ func RepairRules() Rules {
 		{"blocks/open/*.blk", Replace | Source},
 		{"blocks/sealed/*/*.blk", Replace | Source},
 		{"meta/host/cut/*", Publish},
+		{"meta/host/repairs", Replace},
 	}
 }
