@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
@@ -293,26 +294,35 @@ func (v *Vault) adoptLost(h held, s *scanner, scanErr error) (*scanner, error) {
 	return v.restore(h, s, nil)
 }
 
-// maxKept is how many bytes behind the end an adoption sets aside.
-const maxKept = 16 << 20
-
-// keepBehind sets aside what stands in a file from an offset on, before it is cut.
+// keepBehind sets aside what stands in a file from an offset on, all of it, before it is
+// cut.
 func (v *Vault) keepBehind(what, file string, offset int64) error {
 	f, err := v.dir.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if at, err := firstNonzero(f, offset); err != nil || at < 0 {
+		return err
+	}
 	size, err := f.Size()
 	if err != nil {
 		return err
 	}
-	b := make([]byte, min(maxKept, max(0, size-offset)))
-	if n, err := f.ReadAt(b, offset); n < len(b) {
+	behind := func(w io.Writer) error {
+		_, err := io.Copy(w, io.NewSectionReader(f, offset, size-offset))
 		return err
 	}
-	v.did("%s, offset %d: %d bytes of groups that the lost write-ahead log held; they are in meta/host/cut", file, offset, size-offset)
-	return v.setAside(what, b)
+	sum := &hashing{left: size - offset}
+	if err := behind(sum); err != nil {
+		return err
+	}
+	name := "meta/host/cut/" + what + "-" + sum.sum().Hex()[:16]
+	v.did("%s, offset %d: %d bytes of groups that the lost write-ahead log held; they are in %s", file, offset, size-offset, name)
+	if exists, err := v.dir.Exists(name); err != nil || exists {
+		return err
+	}
+	return v.dir.Publish(name, behind)
 }
 
 // keepBehindLog is keepBehind for the end of the log, from the first byte that was

@@ -1,12 +1,15 @@
 package graven
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"graven/internal/fsx"
+	"graven/record"
 )
 
 // lostWAL is a vault that was killed with groups that only the write-ahead log holds
@@ -79,6 +82,27 @@ func TestAdoptWithoutWAL(t *testing.T) {
 		if kept, _ := mem.ReadDir("vaults/main/meta/host/cut"); how == "torn" && len(kept) == 0 {
 			t.Error("the end of the log is not kept")
 		}
+	}
+}
+
+// TestAdoptionKeepsAllBehind: whatever stands behind the last whole commit is set aside to
+// its last byte before it is cut.
+func TestAdoptionKeepsAllBehind(t *testing.T) {
+	mem, _ := lostWAL(t)
+	name := lastLog(t, mem)
+	whole := len(readAll(mem, mainVault+"/"+name))
+	behind := bytes.Repeat([]byte("what a lost group left"), 1<<20)
+	extend(t, mem, name, behind)
+	r, err := adoptIn(mem, AdoptOptions{NothingNewer: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := "meta/host/cut/log-" + record.IDOf(behind).Hex()[:16]
+	if !bytes.Equal(readAll(mem, mainVault+"/"+kept), behind) || len(readAll(mem, mainVault+"/"+name)) < whole {
+		t.Errorf("%s does not hold the %d bytes", kept, len(behind))
+	}
+	if !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, kept) }) {
+		t.Errorf("it says %q", r.Notes)
 	}
 }
 

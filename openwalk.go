@@ -11,14 +11,16 @@ import (
 	"graven/record"
 )
 
+// maxFrameHead is more than the bytes of a frame's first line.
+const maxFrameHead = 96
+
 // openWalk reads the first frames of an open block and verifies each.
 type openWalk struct {
 	name   string
 	in     fsx.File
 	header []byte
-	count  int // frames; 0: as many as end at until
-	until  int64
-	mend   func(id record.ID) []byte // a second copy of an artifact, nil if there is none; may be nil itself
+	count  int                       // frames
+	mend   func(id record.ID) []byte // a second copy of an artifact, nil if there is none
 	mended int
 }
 
@@ -43,7 +45,7 @@ func (w *openWalk) copy(to io.Writer) (size int64, err error) {
 		return 0, err
 	}
 	at := int64(len(w.header))
-	for n := 0; n < w.count || at < w.until; n++ {
+	for range w.count {
 		frame, err := w.frame(at, length, damage)
 		if err != nil {
 			return at, err
@@ -58,8 +60,7 @@ func (w *openWalk) copy(to io.Writer) (size int64, err error) {
 
 // frame reads and verifies the frame at an offset of a file of a length.
 func (w *openWalk) frame(at, length int64, damage func(int64, string, ...any) error) ([]byte, error) {
-	const maxHead = 96 // more than a frame's first line
-	head := make([]byte, maxHead)
+	head := make([]byte, maxFrameHead)
 	n, err := w.in.ReadAt(head, at)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s, offset %d: %w", w.name, at, err)
@@ -78,10 +79,7 @@ func (w *openWalk) frame(at, length int64, damage func(int64, string, ...any) er
 	}
 	body := frame[headLen : len(frame)-1]
 	if got := record.IDOf(body); got != id {
-		var healed []byte
-		if w.mend != nil {
-			healed = w.mend(id)
-		}
+		healed := w.mend(id)
 		if len(healed) != len(body) || record.IDOf(healed) != id {
 			return nil, damage(at+int64(headLen), "artifact %v has SHA-256 %s", id, got.Hex())
 		}

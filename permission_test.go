@@ -70,7 +70,7 @@ func TestMissingPermissionIsNoDamage(t *testing.T) {
 				return err
 			},
 			"repair": func(s *Store, d *fsx.Mem) error {
-				r, err := s.Repair(ctx, "main", fsx.Under(d, "b"))
+				r, err := s.Repair(ctx, "main", fsx.Under(d, "b"), RepairOptions{})
 				if err == nil && len(r.Files) > 0 {
 					t.Errorf("%s: a repair replaces %+v", name, r.Files)
 				}

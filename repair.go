@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"graven/internal/block"
 	"graven/internal/fsx"
 	"graven/record"
 )
@@ -22,6 +24,13 @@ type Repaired struct {
 	What string // what was wrong with it
 	Kept string // where the damaged file is now; empty if there was none
 	Err  error  // why it was not replaced; nil if it was
+}
+
+// RepairOptions say what a repair goes by besides the vault itself.
+type RepairOptions struct {
+	// VKey is the log's verifier key. It is wanted where the vault has lost its checkpoint
+	// and what names its key; empty: the vault says it.
+	VKey string
 }
 
 // RepairReport says what a repair did.
@@ -49,17 +58,21 @@ func (r *RepairReport) Failed() bool {
 // Repair replaces damaged log files, sealed blocks and open blocks of a vault with
 // the bytes of a backup of it, or of any other copy of its folder. Nobody's word
 // is taken for those bytes: a log file must continue the chain of commits up to
-// the signed checkpoint, a sealed block must have the hash that its record
-// says, an artifact in an open block the one of its name. The vault need not open;
-// it must not be open in this process.
+// the vault's own signed checkpoint, a sealed block must have the hash that its
+// record says, and the artifacts of open blocks are those that the log mentions,
+// taken by their ids. What is sound is not touched, whatever the copy holds. The
+// vault need not open; it must not be open in this process.
+//
+// Without a checkpoint of its own a log that is whole by its commits stays as it is.
+// Otherwise the copy's checkpoint is taken if it is signed by the key that the vault's
+// first record leads to, or that a person gave: [ErrDamaged] says that neither is there.
 //
 // The damaged file is kept: it gets a second name below meta/host/cut before
 // the sound one takes its place, at once. So a crash leaves the one or the other, and
-// Repair may be run again. At the end all that the log mentions in open blocks is
-// hashed: a copy may end before it. What cannot be replaced is in the report, with why;
-// the error is for what ended the work. It matches [ErrConflict] if the copy is of
-// another vault.
-func (s *Store) Repair(ctx context.Context, name string, from fsx.Disk) (*RepairReport, error) {
+// Repair may be run again. What cannot be replaced is in the report, with why, and so is
+// what nobody has; the error is for what ended the work. It matches [ErrConflict] if the
+// copy is of another vault, or of another history where that is in question.
+func (s *Store) Repair(ctx context.Context, name string, from fsx.Disk, o RepairOptions) (*RepairReport, error) {
 	if s.opts.ReadOnly {
 		return nil, fmt.Errorf("store: %w", ErrReadOnly)
 	}
@@ -76,7 +89,8 @@ func (s *Store) Repair(ctx context.Context, name string, from fsx.Disk) (*Repair
 	}
 	disk := fsx.Under(s.host.Disk, vaultsName+"/"+name)
 	r := &repairer{
-		ctx: ctx, dir: fsx.NewDir(disk, fsx.RepairRules()), copy: fsx.NewDir(from, nil),
+		ctx: ctx, opts: s.opts, vkey: strings.TrimSpace(o.VKey),
+		dir: fsx.NewDir(disk, fsx.RepairRules()), from: from, copy: fsx.NewDir(from, nil),
 		report: &RepairReport{Vault: name},
 	}
 	err := r.run()
@@ -116,22 +130,25 @@ func (r *repairer) note(now time.Time) error {
 
 // repairer is one repair under way.
 type repairer struct {
-	ctx     context.Context
-	dir     fsx.Dir // the vault
-	copy    fsx.Dir // where sound bytes may be
-	m       *manifest
-	genesis *record.Genesis
-	report  *RepairReport
+	ctx    context.Context
+	opts   Options
+	vkey   string  // of the log, if a person gave it
+	dir    fsx.Dir // the vault
+	from   fsx.Disk
+	copy   fsx.Dir // where sound bytes may be: on from
+	report *RepairReport
 
-	theirGenesis bool // the vault's own first line is damaged
-	theirHead    bool // the signed checkpoint is the copy's
+	m          *manifest // of the copy, if it is a backup
+	genesis    *record.Genesis
+	ownGenesis bool             // it is the vault's own, and not only the copy's
+	taken      map[string]int64 // how much of the copy's log files leads to the signed head; nil: that is not known yet
+	closed     bool             // cleanly, where the verified log ends: nothing stands behind it
+
+	own    *block.Store // the vault's blocks, and the copy's, as far as they are asked for
+	theirs *block.Store
 }
 
 func (r *repairer) run() error {
-	// What a repair that was cut off left half written.
-	if err := sweepAll(r.dir, []string{"log", "blocks/open", "meta/host/cut"}); err != nil {
-		return err
-	}
 	for _, folder := range []string{"log", "blocks"} {
 		if err := mayRead(r.dir, folder); err != nil {
 			return err // not damaged as far as anybody knows
@@ -140,30 +157,23 @@ func (r *repairer) run() error {
 	if err := r.identify(); err != nil {
 		return err
 	}
-	scan, err := r.log()
-	if err != nil || scan == nil {
+	// What a repair that was cut off left half written.
+	if err := sweepAll(r.dir, []string{"log", "blocks/open", "meta/host/cut"}); err != nil {
 		return err
 	}
-	sealed := map[string]bool{}
-	for _, rec := range scan.blocks {
+	l, err := r.log()
+	if err != nil || l == nil {
+		return err
+	}
+	for _, rec := range l.scan.blocks {
 		if err := r.ctx.Err(); err != nil {
 			return err
-		}
-		if rec.Number != nil {
-			sealed[openBlockName(rec.Class, *rec.Number)] = true
 		}
 		if err := r.sealed(rec); err != nil {
 			return err
 		}
 	}
-	damaged, err := r.openDamage(scan.blocks)
-	if err != nil || damaged == nil {
-		return err
-	}
-	if err := r.openBlocks(sealed, damaged); err != nil {
-		return err
-	}
-	return r.left(scan.blocks)
+	return r.openBlocks(l)
 }
 
 // identify reads what both sides are of. The first line of the log may itself
@@ -174,6 +184,7 @@ func (r *repairer) identify() error {
 		if r.m, err = parseManifest(text); err != nil {
 			return err
 		}
+		r.copy = fsx.NewDir(listed{r.from, r.m}, nil)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -185,13 +196,50 @@ func (r *repairer) identify() error {
 		return fmt.Errorf("the copy: %w", err)
 	}
 	r.genesis, err = readGenesis(r.dir)
-	if err != nil {
-		r.genesis, r.theirGenesis = theirs, true
+	if r.ownGenesis = err == nil; !r.ownGenesis {
+		r.genesis = theirs
 	}
 	if r.genesis.Vault != theirs.Vault {
 		return fmt.Errorf("%w: the copy is of vault %v (%s), this is %v (%s)", ErrConflict, theirs.Vault, theirs.Name, r.genesis.Vault, r.genesis.Name)
 	}
+	if theirs.Name != r.report.Vault {
+		return fmt.Errorf("%w: the copy is of a vault %q, this is %q", ErrConflict, theirs.Name, r.report.Vault)
+	}
 	return nil
+}
+
+// listed is a backup's folder without what its manifest does not list: that means
+// nothing.
+type listed struct {
+	fsx.Disk
+	m *manifest
+}
+
+func (l listed) Open(name string, mode fsx.Mode) (fsx.File, error) {
+	if _, ok := l.m.file(name); !ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return l.Disk.Open(name, mode)
+}
+
+func (l listed) Stat(name string) (fsx.Info, error) {
+	if _, ok := l.m.file(name); !ok {
+		return fsx.Info{}, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	}
+	return l.Disk.Stat(name)
+}
+
+func (l listed) ReadDir(name string) ([]fsx.Entry, error) {
+	entries, err := l.Disk.ReadDir(name)
+	return slices.DeleteFunc(entries, func(e fsx.Entry) bool {
+		_, ok := l.m.file(path.Join(name, e.Name))
+		return !ok && !e.Dir
+	}), err
+}
+
+// fail adds damage that is left to the report.
+func (r *repairer) fail(name, what string, err error) {
+	r.report.Files = append(r.report.Files, Repaired{File: name, What: what, Err: err})
 }
 
 // replace keeps the damaged file under a second name and puts a sound one in its

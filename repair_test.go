@@ -56,7 +56,7 @@ func repair(d fsx.Disk, from fsx.Disk) (*RepairReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := store.Repair(context.Background(), "main", from)
+	r, err := store.Repair(context.Background(), "main", from, RepairOptions{})
 	return r, errors.Join(err, store.Close())
 }
 

@@ -1,153 +1,218 @@
 package graven
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 
 	"graven/internal/fsx"
 	"graven/merkle"
-	"graven/proof"
-	"graven/record"
 )
 
-// log verifies the log up to the signed checkpoint, as it is and, if it is not
-// whole, with the bytes of the copy where both differ. It returns nil if neither
+// wholeLog is a log that was read as far as it is taken for the vault's.
+type wholeLog struct {
+	scan  *scanner
+	open  func(first uint64) (io.ReadCloser, error)
+	parts []logPart
+}
+
+// log verifies the log: up to the vault's own signed checkpoint, as it is and, if it is
+// not whole, with the bytes of the copy where both differ. It returns nil if neither
 // is whole.
-func (r *repairer) log() (*scanner, error) {
-	head, err := r.head()
+func (r *repairer) log() (*wholeLog, error) {
+	head, why, err := r.ownHead()
 	if err != nil {
 		return nil, err
 	}
-	r.report.Size = head.size
-	own := newLogReader(r.ctx, r.genesis, head.size, logFilesOf(r.dir))
+	if why != nil {
+		return r.logWithout(why)
+	}
+	own := r.reader(head.size, logFilesOf(r.dir))
 	ownErr := head.holds(own)
 	if ownErr == nil {
-		r.report.Checked += len(own.parts)
-		return own.scan, nil
+		return r.take(own), nil
 	}
 	if r.ctx.Err() != nil {
 		return nil, r.ctx.Err()
 	}
-	mixed := newLogReader(r.ctx, r.genesis, head.size, r.mixed)
-	if err := head.holds(mixed); err != nil {
-		r.report.Files = append(r.report.Files, Repaired{
-			File: "log", What: ownErr.Error(),
-			Err: fmt.Errorf("with the bytes of the copy it is not whole either: %w", err),
-		})
+	return r.logMixed(head, ownErr)
+}
+
+func (r *repairer) reader(limit uint64, open func(uint64) (io.ReadCloser, error)) *logReader {
+	return newLogReader(r.ctx, r.genesis, limit, open)
+}
+
+// take makes a log that was read the one that the rest is held against.
+func (r *repairer) take(l *logReader) *wholeLog {
+	r.report.Size = l.scan.size
+	r.report.Checked += len(l.parts)
+	mark, clean := readClean(r.dir)
+	r.closed = clean && mark == l.scan.size
+	return &wholeLog{scan: l.scan, open: l.open, parts: l.parts}
+}
+
+// logMixed brings the log back up to a head.
+func (r *repairer) logMixed(head signedHead, ownErr error) (*wholeLog, error) {
+	mixed, err := r.mixedTo(head)
+	if err != nil {
+		r.fail("log", ownErr.Error(), fmt.Errorf("with the bytes of the copy it is not whole either: %w", err))
+		r.report.Size = head.size
 		return nil, r.ctx.Err()
 	}
-	if err := r.onlyDamaged(own.scan.size); err != nil {
+	l := r.take(mixed)
+	return l, r.replaceLog(l.parts)
+}
+
+// mixedTo reads the log with the bytes of the copy. From then on no more of these are
+// taken than lead to the head: what the copy has behind them no signature covers.
+func (r *repairer) mixedTo(head signedHead) (*logReader, error) {
+	mixed := r.reader(head.size, r.mixed)
+	if err := head.holds(mixed); err != nil {
 		return nil, err
 	}
-	r.report.Checked += len(mixed.parts)
+	r.taken = map[string]int64{}
 	for _, part := range mixed.parts {
-		if err := r.replaceLog(part); err != nil {
-			return nil, err
+		r.taken[part.name()] = part.size
+	}
+	return mixed, nil
+}
+
+// logWithout verifies a log whose own checkpoint is not there to say what it must come
+// to. A log that is whole by its own commits is taken as it is, whatever the copy
+// holds. Otherwise the copy's checkpoint must be signed by the vault's key, and what
+// the vault still has must be of the same history.
+func (r *repairer) logWithout(why error) (*wholeLog, error) {
+	theirs, notTheirs, err := r.copiedHead()
+	if err != nil {
+		return nil, err
+	}
+	own := r.reader(noLimit, logFilesOf(r.dir))
+	own.roots[theirs.size] = merkle.Hash{}
+	ownErr := own.run() // ends with an error, at the latest at its end
+	if r.ctx.Err() != nil {
+		return nil, r.ctx.Err()
+	}
+	size := own.scan.size
+	if notTheirs == nil && theirs.size <= size && own.roots[theirs.size] != theirs.root {
+		return nil, otherHistory(theirs.size, own.roots[theirs.size], theirs.root)
+	}
+	lost, _, err := r.lostBehind(own.scan)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case lost == nil && notTheirs == nil && theirs.size > size:
+		if _, err := r.mixedTo(theirs); err == nil {
+			if err := r.goesOn(size); err != nil {
+				return nil, err
+			}
 		}
+	case lost == nil:
+	case notTheirs != nil:
+		return nil, fmt.Errorf("%w: nothing says what the log must come to: %w; its own lines do not (%w), and the checkpoint of the copy is not taken: %w", ErrDamaged, why, errors.Join(ownErr, lost), notTheirs)
+	case theirs.size > size:
+		return r.logTo(theirs, size, ownErr)
+	default:
+		r.fail("log", ownErr.Error(), fmt.Errorf("%w; the copy ends before it, at size %d", lost, theirs.size))
 	}
-	return mixed.scan, nil
+	return r.readTo(size, logFilesOf(r.dir))
 }
 
-// signedHead is what a log must come to.
-type signedHead struct {
-	size uint64
-	root merkle.Hash
+// logTo brings a log back to the signed checkpoint of the copy. The first records are
+// whole.
+func (r *repairer) logTo(head signedHead, first uint64, ownErr error) (*wholeLog, error) {
+	mixed, err := r.mixedTo(head)
+	if err != nil {
+		return r.logMixed(head, ownErr)
+	}
+	if err := r.goesOn(first); err != nil {
+		return nil, err
+	}
+	// What the vault has behind the copy's size goes on from there, or it is another.
+	all := r.reader(noLimit, r.mixed)
+	endErr := all.run()
+	if r.ctx.Err() != nil {
+		return nil, r.ctx.Err()
+	}
+	lost, there, err := r.lostBehind(all.scan)
+	if err != nil {
+		return nil, err
+	}
+	if lost != nil && there && all.scan.size == head.size {
+		return nil, fmt.Errorf("%w: what the vault's log holds behind size %d, where the copy ends, does not go on from there: %w; nothing was changed, since it may be another history. Give a newer copy", ErrConflict, head.size, endErr)
+	}
+	if err := r.replaceLog(mixed.parts); err != nil {
+		return nil, err
+	}
+	if lost != nil {
+		r.fail("log", endErr.Error(), fmt.Errorf("%w; the copy ends before it, at size %d", lost, head.size))
+	}
+	return r.readTo(all.scan.size, r.mixed)
 }
 
-// holds reads a log and holds it against the head.
-func (h signedHead) holds(l *logReader) error {
-	if err := l.run(); err != nil {
-		return err
-	}
-	if root := l.scan.tree.Root(); root != h.root {
-		return fmt.Errorf("%w: the first %d records have root %v, the signed checkpoint says %v", ErrDamaged, h.size, root, h.root)
-	}
-	return nil
-}
-
-// onlyDamaged refuses the checkpoint of a copy if what is whole of the vault's own log
-// is not the beginning of what that checkpoint is over: then it is not damaged, it is
-// another history.
-func (r *repairer) onlyDamaged(size uint64) error {
-	if !r.theirHead || size == 0 {
+// goesOn refuses a copy of which the first records are not those of the vault.
+func (r *repairer) goesOn(size uint64) error {
+	if size == 0 {
 		return nil
 	}
-	own := newLogReader(r.ctx, r.genesis, size, logFilesOf(r.dir))
-	mixed := newLogReader(r.ctx, r.genesis, size, r.mixed)
+	own, mixed := r.reader(size, logFilesOf(r.dir)), r.reader(size, r.mixed)
 	if err := errors.Join(own.run(), mixed.run()); err != nil {
 		return err
 	}
-	if ours, theirs := own.scan.tree.Root(), mixed.scan.tree.Root(); ours != theirs {
-		return fmt.Errorf("%w: of the first %d records the vault has root %v, the copy %v: they are two histories, and nothing was changed; keep both, and bring the vault's own checkpoint back", ErrConflict, size, ours, theirs)
+	if x, y := own.scan.tree.Root(), mixed.scan.tree.Root(); x != y {
+		return otherHistory(size, x, y)
 	}
 	return nil
 }
 
-// head is the vault's own checkpoint, if it verifies, and else the copy's. What counts
-// is the signature of the keys that the vault's genesis names: the copy may be anybody's.
-func (r *repairer) head() (signedHead, error) {
-	keys, keysErr := r.vkeys()
-	own := &Vault{dir: r.dir}
-	read := own.readCheckpoint
-	if keysErr == nil {
-		read = func() (proof.Checkpoint, []byte, error) { return own.readCheckpointBy(keys...) }
+// readTo reads what was found to be whole.
+func (r *repairer) readTo(size uint64, open func(uint64) (io.ReadCloser, error)) (*wholeLog, error) {
+	l := r.reader(size, open)
+	if err := l.run(); err != nil {
+		return nil, err
 	}
-	head, _, err := read()
-	if err != nil {
-		if keysErr == nil && r.theirGenesis {
-			// The first line is damaged, too. The key is what is left to know the vault by.
-			if key, keyErr := readVKey(r.dir, logPub); keyErr != nil || key != keys[0] {
-				keysErr = fmt.Errorf("%w: the first record is damaged, and %s does not say that the copy's key is this vault's", ErrDamaged, logPub)
-			}
-		}
-		if keysErr != nil {
-			return signedHead{}, errors.Join(err, fmt.Errorf("the copy's checkpoint cannot take its place: %w", keysErr))
-		}
-		theirs, _, theirErr := (&Vault{dir: r.copy}).readCheckpointBy(keys...)
-		if theirErr != nil {
-			return signedHead{}, errors.Join(err, fmt.Errorf("the copy: %w", theirErr))
-		}
-		head, r.theirHead = theirs, true
-	}
-	if head.Origin != r.genesis.Origin {
-		return signedHead{}, fmt.Errorf("%w: the checkpoint is of origin %q, the vault of %q", ErrDamaged, head.Origin, r.genesis.Origin)
-	}
-	return signedHead{head.Size, head.Root}, nil
+	return r.take(l), nil
 }
 
-// vkeys are the log's key and maybe the cosigner's, by the authority document that
-// genesis names, of which here or in the copy may be the text.
-func (r *repairer) vkeys() ([]string, error) {
-	for _, dir := range []fsx.Dir{r.dir, r.copy} {
-		text, err := dir.ReadFile(authorityFile, maxSetAside)
-		if err != nil {
-			continue
-		}
-		text = bytes.TrimSuffix(text, []byte("\n"))
-		if record.IDOf(text) != r.genesis.Authority {
-			continue
-		}
-		a, err := record.ParseAuthority(text)
-		if err != nil {
-			return nil, err
-		}
-		if keys := vkeysOf(a); len(keys) > 0 {
-			return keys, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: the authority %v, which names the log's key, is neither in the vault's nor in the copy's %s", ErrDamaged, r.genesis.Authority, authorityFile)
+func otherHistory(size uint64, own, theirs merkle.Hash) error {
+	return fmt.Errorf("%w: at size %d the vault's log has root %v, the copy's has %v, and both are of one key: they are two histories; nothing was changed, keep both", ErrConflict, size, own, theirs)
 }
 
-// lengthIn is how much of a file of the copy counts; -1 if it is not there, or not
-// listed in a backup.
+// lostBehind says what tells of records behind the last commit that was read; there
+// says that it is bytes of the log itself. What the write-ahead log holds, the next
+// open writes again.
+func (r *repairer) lostBehind(s *scanner) (lost error, there bool, err error) {
+	if s.size == 0 {
+		return errors.New("not one group of it is whole"), true, nil
+	}
+	v := &Vault{dir: r.dir, genesis: r.genesis, opts: r.opts}
+	mark, clean := readClean(r.dir)
+	if !clean && v.openWAL() == nil {
+		held, err := v.survey()
+		err = errors.Join(err, v.wal.Close())
+		switch {
+		case err != nil || held.Groups == 0:
+		case held.from > s.size:
+			return fmt.Errorf("the write-ahead log begins with record %d", held.from), false, nil
+		default:
+			return nil, false, nil
+		}
+	}
+	at, err := v.behindEnd(s.end)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case at != nil:
+		return fmt.Errorf("%s, offset %d: bytes behind the last commit that is whole, of size %d", logName(at.File), at.Offset, s.size), true, nil
+	case clean && mark != s.size:
+		return fmt.Errorf("%s says that the vault was closed at size %d", cleanFile, mark), false, nil
+	}
+	return nil, false, nil
+}
+
+// lengthIn is how much of a file of the copy counts; -1 if it is not there.
 func (r *repairer) lengthIn(name string) (int64, error) {
-	if _, listed := r.m.file(name); r.m != nil && !listed {
-		return -1, nil
-	}
 	info, err := r.copy.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return -1, nil
@@ -155,26 +220,28 @@ func (r *repairer) lengthIn(name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	n := info.Size
 	if f, ok := r.m.file(name); ok && f.grows {
-		return min(f.size, info.Size), nil
+		n = min(n, f.size)
 	}
-	return info.Size, nil
+	if r.taken != nil {
+		n = min(n, r.taken[name])
+	}
+	return n, nil
 }
 
 // mixed opens a log file with the bytes of the copy as far as they go, and the
 // vault's own behind them.
 func (r *repairer) mixed(first uint64) (io.ReadCloser, error) {
-	return r.mix(logName(first), math.MaxInt64)
+	return r.mix(logName(first))
 }
 
-// mix opens a file with the bytes of the copy up to a limit, as far as they go.
-func (r *repairer) mix(name string, limit int64) (io.ReadCloser, error) {
+func (r *repairer) mix(name string) (io.ReadCloser, error) {
 	m := &mixture{}
 	n, err := r.lengthIn(name)
 	if err != nil {
 		return nil, err
 	}
-	n = min(n, limit)
 	var parts []io.Reader
 	if n > 0 {
 		f, err := r.copy.Open(name)
@@ -216,9 +283,18 @@ func (m *mixture) Close() error {
 	return errors.Join(errs...)
 }
 
-// replaceLog puts the verified bytes of a log file in its place, unless they are
-// there.
-func (r *repairer) replaceLog(part logPart) error {
+// replaceLog puts the verified bytes of log files in their place, unless they are
+// there. Behind the last one stays what the vault has there, as after a crash.
+func (r *repairer) replaceLog(parts []logPart) error {
+	for i, part := range parts {
+		if err := r.replacePart(part, i == len(parts)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *repairer) replacePart(part logPart, last bool) error {
 	name := part.name()
 	if info, err := r.dir.Stat(name); err == nil && info.Size >= part.size {
 		got, err := hashOf(r.dir, name, part.size)
@@ -232,13 +308,16 @@ func (r *repairer) replaceLog(part logPart) error {
 		return err
 	}
 	return r.replace(name, "it is not what the commits and the signed checkpoint say", func(w io.Writer) error {
-		in, err := r.mix(name, part.size) // what the copy has behind it nobody signed
+		in, err := r.mix(name)
 		if err != nil {
 			return err
 		}
-		// What was verified, and behind it what the vault had there.
 		head := &hashing{w: w, left: part.size}
-		_, err = io.Copy(head, in)
+		var from io.Reader = in
+		if !last || r.closed {
+			from = io.LimitReader(in, part.size) // nothing stands behind
+		}
+		_, err = io.Copy(head, from)
 		if err == nil && (head.left > 0 || head.sum() != part.hash) {
 			err = fmt.Errorf("%w: %s changed while it was read", ErrDamaged, name)
 		}

@@ -36,9 +36,9 @@ func Restore(ctx context.Context, s *graven.Store, dir string, o graven.RestoreO
 
 // Repair replaces damaged files of a vault with those of a backup of it, or of
 // another copy of the vault's folder, in a directory; see [graven.Store.Repair].
-func Repair(ctx context.Context, s *graven.Store, vault, dir string) (r *graven.RepairReport, err error) {
+func Repair(ctx context.Context, s *graven.Store, vault, dir string, o graven.RepairOptions) (r *graven.RepairReport, err error) {
 	err = within(dir, func(d *osfs.Disk) error {
-		r, err = s.Repair(ctx, vault, d)
+		r, err = s.Repair(ctx, vault, d, o)
 		return err
 	})
 	return r, err

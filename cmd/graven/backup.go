@@ -300,15 +300,18 @@ func readSmall(ctx context.Context, name string) ([]byte, error) {
 }
 
 func (a *app) repairCommand() *cobra.Command {
-	var from string
+	var from, vkey string
 	cmd := &cobra.Command{
-		Use:   "repair --from BACKUP",
+		Use:   "repair --from BACKUP [--vkey KEY|@FILE]",
 		Short: "Replace damaged files of a vault with those of a backup",
 		Long: "Replace damaged log files, sealed blocks and open blocks of a vault with the bytes of BACKUP, the directory of a\n" +
-			"backup, any other copy of the vault's folder, or a store that has one, such as one of mirrors. They are taken only if they are what the vault itself says: lines\n" +
-			"that lead to its signed checkpoint, blocks and values with the hashes that its records name. What of an older\n" +
-			"backup is still the same is taken from it, what came later stays as it is. At the end all values in open blocks are\n" +
-			"looked at, and what is still damaged or missing there is named.\n\n" +
+			"backup, any other copy of the vault's folder, or a store that has one, such as one of mirrors. They are taken\n" +
+			"only if they are what the vault itself says: lines that lead to its signed checkpoint, blocks with the hashes that\n" +
+			"its records name, values that its log mentions in open blocks. What is sound stays as it is, whatever the copy\n" +
+			"holds; what is damaged or missing, and not in the copy, is named.\n\n" +
+			"If the vault lost its checkpoint and its log is damaged, the checkpoint of the copy says what the log must come\n" +
+			"to, if it is signed by the vault's key. The vault's first record says which that is; if it cannot, give the key\n" +
+			"with --vkey.\n\n" +
 			"The damaged file is kept, under meta/host/cut in the vault's folder. Then see what is left with: graven check\n\n" +
 			"Exits with 0 if nothing was damaged or all of it was replaced; with 1 if damage is left; otherwise as\n" +
 			"graven --help says.",
@@ -322,9 +325,10 @@ func (a *app) repairCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withStore(cmd.Context(), false, func(s *graven.Store) error { return a.repair(cmd.Context(), s, dir) })
+			return a.withStore(cmd.Context(), false, func(s *graven.Store) error { return a.repair(cmd.Context(), s, dir, vkey) })
 		},
 	}
+	cmd.Flags().StringVar(&vkey, "vkey", "", "the log's verifier key, or @FILE with it, if the vault cannot say it any more")
 	cmd.Flags().StringVar(&from, "from", "", "directory of a backup, of another copy of the vault's folder, or of a store with one")
 	return cmd
 }
@@ -336,7 +340,7 @@ func repairAdvice(err error) error {
 	case errors.Is(err, graven.ErrNotFound):
 		return &advisedError{err, "Name the directory of a backup, another copy of the vault's folder, or a store that has one: --from DIR"}
 	case errors.Is(err, graven.ErrConflict):
-		return &advisedError{err, "Nothing was changed. Name a copy of this vault."}
+		return &advisedError{err, "Nothing was changed. Name another copy of this vault."}
 	case errors.Is(err, graven.ErrFull):
 		return &advisedError{err, "Make room there and repair again. What was not replaced is as it was."}
 	case errors.Is(err, graven.ErrDamaged):
@@ -360,8 +364,17 @@ func (a *app) copyIn(from string) (string, error) {
 	return from, nil
 }
 
-func (a *app) repair(ctx context.Context, s *graven.Store, from string) error {
-	r, err := local.Repair(ctx, s, a.conf.Vault, from)
+func (a *app) repair(ctx context.Context, s *graven.Store, from, vkey string) (err error) {
+	o := graven.RepairOptions{}
+	if vkey != "" {
+		if o.VKey, err = a.readVKey(ctx, vkey, proof.TypeEd25519); err != nil {
+			return err
+		}
+		if _, err := proof.ParseVKey(o.VKey); err != nil {
+			return usage("--vkey: %w", err)
+		}
+	}
+	r, err := local.Repair(ctx, s, a.conf.Vault, from, o)
 	if r != nil {
 		for _, f := range r.Files {
 			item := map[string]any{"file": f.File, "what": f.What, "replaced": f.Err == nil}
