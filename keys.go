@@ -35,7 +35,13 @@ func (v *Vault) loadDocuments() error {
 		return fmt.Errorf("%w: authority %v: %w", ErrDamaged, v.genesis.Authority, err)
 	}
 	v.authority = a
-	v.vkeys = vkeysOf(a)
+	for _, role := range []string{record.RoleLog, record.RoleCosigner} {
+		for _, k := range a.Keys {
+			if k.Has(role) {
+				v.vkeys = append(v.vkeys, k.VKey)
+			}
+		}
+	}
 	if v.signer != nil && (len(v.vkeys) == 0 || v.signer.VKey() != v.vkeys[0]) {
 		return fmt.Errorf("%w: %s is the key %s, the authority names %s; put the right key file back", ErrInvalid, logKey, v.signer.VKey(), strings.Join(v.vkeys, " "))
 	}
@@ -44,18 +50,6 @@ func (v *Vault) loadDocuments() error {
 	}
 	v.first, err = v.firstPolicy()
 	return err
-}
-
-// vkeysOf are the verifier keys that an authority names, the log's first.
-func vkeysOf(a *record.Authority) (keys []string) {
-	for _, role := range []string{record.RoleLog, record.RoleCosigner} {
-		for _, k := range a.Keys {
-			if k.Has(role) {
-				keys = append(keys, k.VKey)
-			}
-		}
-	}
-	return keys
 }
 
 // writePublicKeys makes the key files again that are missing or hold no key: they

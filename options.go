@@ -49,8 +49,8 @@ type Options struct {
 	SnapshotEvery   time.Duration
 	// SnapshotKeep is of how many of these snapshots, the newest, the state pages and
 	// the lists of pinned files are kept. Default: 2. It is fewer while the pages that
-	// they alone need take more than half as much as those of the newest state, and
-	// more than 16 MiB. Those that were asked for keep theirs until they are dropped.
+	// they alone need take more than an eighth of those of the newest state, and more
+	// than 4 MiB. Those that were asked for keep theirs until they are dropped.
 	SnapshotKeep int
 	// ScrubPeriod is the time in which an open vault is read again as a whole, to
 	// find what has rotted. Default: 7 days. Negative: it is not.
@@ -70,7 +70,7 @@ type Options struct {
 	// pages: 1,024, less in tests. Fewer are not worth the syncs.
 	closePuts int
 	// snapshotBytes is how much the pages for the sake of snapshots may take in any
-	// case: 16 MiB, less in tests.
+	// case: 4 MiB, less in tests.
 	snapshotBytes uint64
 	// scripted vaults have no goroutines of their own: tests drive each step.
 	scripted bool
@@ -110,7 +110,7 @@ func (o Options) withDefaults() Options {
 	}
 	set(&o.SnapshotKeep, 2)
 	if o.snapshotBytes == 0 {
-		o.snapshotBytes = 16 << 20
+		o.snapshotBytes = 4 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -142,10 +142,10 @@ func (v *Vault) retainPins() error {
 }
 
 // muchFor reports whether the pages that snapshots of these sizes alone need take more
-// than half as much as those of now, and not only a little.
+// than an eighth of those of now, and not only a little.
 func (v *Vault) muchFor(sizes []uint64) bool {
 	extra, living := v.pages.Extra(sizes...)
-	return extra > max(v.opts.snapshotBytes, living/2)
+	return extra > max(v.opts.snapshotBytes, living/8)
 }
 
 // discardLists removes the lists of a snapshot's pinned files. They follow from the
