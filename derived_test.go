@@ -265,6 +265,27 @@ func TestPagesAreWrittenOnce(t *testing.T) {
 	}
 }
 
+// TestStatePressure: a group waits for pages when the state has grown far. Where no pages
+// are written, since some are damaged, it waits for nothing.
+func TestStatePressure(t *testing.T) {
+	s := newScript(t, fsx.NewMem(), nil)
+	defer s.close()
+	v := s.vault
+	v.opts.stateBytes = 1
+	s.group(put("a", "1"))
+	s.group(put("b", "1"))
+	if len(v.pages.Sets()) == 0 || v.published.Load() == 0 {
+		t.Error("the group did not wait for pages")
+	}
+	v.condemned.pages = true
+	s.group(put("c", "1"))
+	published := v.published.Load()
+	s.group(put("d", "1"))
+	if v.published.Load() != published {
+		t.Error("a group waited for what is not done")
+	}
+}
+
 // TestGroundWithoutRefusedGroups writes pages of a state behind which a group was
 // refused and others were not: the committer goes over to that ground, so nothing of the
 // refused group was put into it.

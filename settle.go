@@ -261,7 +261,8 @@ func (v *Vault) relieve() error {
 			return err
 		}
 	}
-	runs, state := v.endedRuns() >= runPressure, v.View().state.Weight() >= statePressure*v.opts.stateBytes
+	runs := v.endedRuns() >= runPressure
+	state := v.View().state.Weight() >= statePressure*v.opts.stateBytes && v.stateHeavy() // if pages can be written at all
 	if !runs && !state {
 		return nil
 	}
