@@ -93,7 +93,8 @@ func verify(t fatal, m Map) {
 func TestPagedMapAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var plain, paged, ground Map
-		var moves *Moves // of a set that was written while others went on
+		var moves *Moves               // of a set that was written while others went on
+		var below, from, newest uint32 // of that set
 		files, cache, truth := &shelf{}, NewCache(1<<14), model{}
 		seq := uint64(0)
 		rebase := func() {
@@ -107,6 +108,11 @@ func TestPagedMapAgainstModel(t *testing.T) {
 			}
 			if held := heldInAll(paged); held > paged.Weight()+4096 {
 				t.Fatalf("the map holds %d bytes, its weight is %d", held, paged.Weight())
+			}
+			for s := range stubsIn(paged) {
+				if s.File < below || s.File >= from && s.File < newest {
+					t.Fatalf("the map stands on a page of file %d; files below %d and from %d on were evacuated to %d", s.File, below, from, newest)
+				}
 			}
 			moves = nil
 		}
@@ -133,7 +139,9 @@ func TestPagedMapAgainstModel(t *testing.T) {
 				paged = files.write(t, paged, 0, cache)
 			case 2:
 				rebase()
-				ground, moves = files.ground(t, paged, number.Draw(t, "below"), number.Draw(t, "from"), cache)
+				below, from = number.Draw(t, "below"), number.Draw(t, "from")
+				ground, moves = files.ground(t, paged, below, from, cache)
+				newest = uint32(len(files.files))
 			case 3:
 				if moves != nil { // the first of two times
 					sameAnswers(t, plain, moves.Rebase(paged, ground), anyKey().Draw(t, "key"), anyKey().Draw(t, "to"))

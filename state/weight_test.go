@@ -34,6 +34,15 @@ func heldInAll(m Map) (held int64) {
 	return held
 }
 
+// stubsIn are the stubs that a map has in memory.
+func stubsIn(m Map) map[*stub]bool {
+	seen := map[*stub]bool{}
+	for i := range m.roots() {
+		heldBy(&m.v.roots[i].tree, seen)
+	}
+	return seen
+}
+
 // TestWeight holds Weight against a sum over all nodes, after updates and
 // inserts on pages: not less, and little more.
 func TestWeight(t *testing.T) {
