@@ -362,7 +362,7 @@ func (e *arrivals) Mention(class string, id record.ID) error {
 		return fmt.Errorf("the source: %w", err)
 	}
 	v.arriving[id] = b
-	v.mention(e.g, class, block.Artifact{ID: id, Bytes: b})
+	v.mention(e.g, class, block.Artifact{ID: id, Bytes: b}, 0)
 	e.f.move.artifacts++
 	e.f.move.bytes += int64(len(b))
 	return e.g.broken

@@ -21,12 +21,13 @@ import (
 // plan is always whole.
 var floors = map[string][]string{
 	// The ground knows nothing of ours.
-	"graven/merkle":       {},
-	"graven/internal/fsx": {},
-	"graven/rescue":       {},
+	"graven/merkle":         {},
+	"graven/internal/cache": {},
+	"graven/internal/fsx":   {},
+	"graven/rescue":         {},
 	// The light side: all that a client or an auditor needs.
 	"graven/record": {"graven/merkle"},
-	"graven/state":  {"graven/merkle"},
+	"graven/state":  {"graven/internal/cache", "graven/merkle"},
 	"graven/proof":  {"graven/merkle", "graven/record", "graven/state"},
 	// The cellar: on fsx and the light side, not on each other.
 	"graven/internal/fsx/osfs":    {"graven/internal/fsx"},
@@ -34,8 +35,8 @@ var floors = map[string][]string{
 	"graven/internal/wal":         {"graven/internal/fsx", "graven/record"},
 	"graven/internal/journal":     {"graven/internal/fsx", "graven/record"},
 	"graven/internal/block":       {"graven/internal/fsx", "graven/record"},
-	"graven/internal/tilestore":   {"graven/internal/fsx", "graven/merkle"},
-	"graven/internal/segment":     {"graven/record"},
+	"graven/internal/tilestore":   {"graven/internal/cache", "graven/internal/fsx", "graven/merkle"},
+	"graven/internal/segment":     {"graven/internal/cache", "graven/record"},
 	// Of the cellar only the index has a room below it: the file that it is made of.
 	"graven/internal/statestore": {"graven/internal/fsx", "graven/merkle", "graven/record", "graven/state"},
 	"graven/internal/index":      {"graven/internal/fsx", "graven/internal/segment", "graven/merkle", "graven/record"},
@@ -53,7 +54,7 @@ var floors = map[string][]string{
 // light are the rooms that an auditor compiles, and what they may need from
 // outside the standard library.
 var light = map[string][]string{
-	"graven/merkle": {}, "graven/record": {}, "graven/state": {},
+	"graven/internal/cache": {}, "graven/merkle": {}, "graven/record": {}, "graven/state": {},
 	"graven/proof": {"golang.org/x/mod/sumdb/note", "filippo.io/mldsa"},
 }
 

@@ -124,7 +124,7 @@ func (v *Vault) sequencePolicy(g *group, r *request) error {
 		return err
 	}
 	next.seq, next.leaf = seq, g.leaves[len(g.leaves)-1]
-	v.mention(g, classLog, block.Artifact{ID: doc.Doc, Bytes: next.text})
+	v.mention(g, classLog, block.Artifact{ID: doc.Doc, Bytes: next.text}, 0)
 	v.tip.policy = &next
 	g.waiting = append(g.waiting, waiter{r: r, seq: seq, time: v.tip.time})
 	g.ops++

@@ -294,7 +294,7 @@ func (s *script) document(number uint64, text string, sign bool) {
 	if err := v.add(g, d); err != nil {
 		s.t.Fatal(err)
 	}
-	v.mention(g, classLog, block.Artifact{ID: d.Doc, Bytes: []byte(text)})
+	v.mention(g, classLog, block.Artifact{ID: d.Doc, Bytes: []byte(text)}, 0)
 	if err := errors.Join(v.seal(g), v.persist(g)); err != nil {
 		s.t.Fatal(err)
 	}

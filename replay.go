@@ -15,6 +15,7 @@ import (
 type replayer struct {
 	v       *Vault
 	mend    bool // files may be made again
+	late    bool // a keeper comes behind: only that is made which it would be too late for
 	order   entering
 	place   func(seq uint64) (journal.Pos, error) // of a record, for errors; nil: in the vault's own log
 	touched *[][]byte                             // as applyOps wants it
@@ -38,7 +39,7 @@ type entering interface {
 // with the log.
 func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 	v.pending = map[artifactKey]struct{}{}
-	r := &replayer{v: v, mend: mend}
+	r := &replayer{v: v, mend: mend, late: mend}
 	var err error
 	if r.base, r.based, err = v.baseState(); err != nil {
 		return err
@@ -55,10 +56,8 @@ func (v *Vault) replay(size uint64, want merkle.Hash, mend bool) error {
 		if err != nil {
 			return v.damaged(err)
 		}
-		for i, line := range lines {
-			if err := r.line(from+uint64(i), line); err != nil {
-				return err
-			}
+		if err := r.lines(from, lines); err != nil {
+			return err
 		}
 	}
 	v.tip.state = r.state()
@@ -81,23 +80,70 @@ func (r *replayer) state() state.Map {
 	return r.edit.Map()
 }
 
+// lines applies the records from one on. What the state needs to have read for them it
+// reads first, all at a time.
+func (r *replayer) lines(from uint64, lines [][]byte) error {
+	records := make([]*record.Record, len(lines))
+	var keys [][]byte
+	for i, line := range lines {
+		rec, err := record.Parse(line)
+		if err != nil { // those before it are held against their rules first
+			records = records[:i]
+			break
+		}
+		records[i] = rec
+		if tx, ok := rec.Body.(*record.Tx); ok {
+			keys = appendKeys(keys, tx.Ops)
+		}
+	}
+	if e := r.edit; e != nil {
+		e.Fetch(keys)
+	}
+	for i, rec := range records {
+		if err := r.record(from+uint64(i), lines[i], rec); err != nil {
+			return err
+		}
+	}
+	if n := len(records); n < len(lines) {
+		return r.line(from+uint64(n), lines[n])
+	}
+	return nil
+}
+
+// appendKeys appends the keys that ops write.
+func appendKeys(keys [][]byte, ops []record.Op) [][]byte {
+	for i := range ops {
+		if ops[i].Kind.WritesKey() {
+			keys = append(keys, ops[i].StoredKey())
+		}
+	}
+	return keys
+}
+
 // line applies one record.
 func (r *replayer) line(seq uint64, line []byte) error {
+	rec, err := record.Parse(line)
+	if err != nil {
+		return lineError(seq, r.at(seq), "%v", err)
+	}
+	return r.record(seq, line, rec)
+}
+
+// at is where a record lies that was read a moment ago.
+func (r *replayer) at(seq uint64) journal.Pos {
+	place := r.place
+	if place == nil {
+		place = r.v.journal.Position
+	}
+	p, _ := place(seq)
+	return p
+}
+
+// record applies one that was parsed.
+func (r *replayer) record(seq uint64, line []byte, rec *record.Record) (err error) {
 	v := r.v
 	if seq >= r.based && r.edit == nil {
 		r.edit = r.base.Edit()
-	}
-	at := func() journal.Pos {
-		place := r.place
-		if place == nil {
-			place = v.journal.Position
-		}
-		p, _ := place(seq) // it was read a moment ago
-		return p
-	}
-	rec, err := record.Parse(line)
-	if err != nil {
-		return lineError(seq, at(), "%v", err)
 	}
 	covered := seq < v.indexed // by index segments
 	if !covered {
@@ -124,7 +170,8 @@ func (r *replayer) line(seq uint64, line []byte) error {
 		}
 	case *record.Tx:
 		if err := r.transaction(line, seq, b); err != nil {
-			return fmt.Errorf("%s, offset %d: %w", logName(at().File), at().Offset, err)
+			at := r.at(seq)
+			return fmt.Errorf("%s, offset %d: %w", logName(at.File), at.Offset, err)
 		}
 		return nil
 	case *record.Commit:
@@ -172,10 +219,17 @@ func (r *replayer) commit(seq uint64, c *record.Commit) error {
 	if !r.mend {
 		return nil
 	}
-	if err := v.sealRuns(seq + 1); err != nil {
-		return err
+	runs, times := 1, 1
+	if r.late {
+		runs, times = runPressure, statePressure
 	}
-	if r.edit == nil || r.edit.Weight() < v.opts.stateBytes && r.edit.Puts() < int(v.genesis.RunOps) && !v.asksFor(seq+1) {
+	if v.endedRuns() >= runs {
+		if err := v.sealRuns(seq + 1); err != nil {
+			return err
+		}
+	}
+	heavy := r.edit != nil && (r.edit.Weight() >= int64(times)*v.opts.stateBytes || r.edit.Puts() >= times*int(v.genesis.RunOps))
+	if !heavy && (r.edit == nil || !v.asksFor(seq+1)) {
 		return nil
 	}
 	m := r.edit.Map()
@@ -277,11 +331,10 @@ func (r *replayer) tx(line []byte, seq uint64, tx *record.Tx) error {
 			return err
 		}
 	}
-	var held *state.Edit // what the log says is held against the links below
-	if r.touched != nil {
-		held = r.edit // of a mirror at work, whose index may turn out to be damaged
+	if r.edit != nil && tx.Wide != nil {
+		r.edit.Fetch(appendKeys(nil, ops))
 	}
-	chain, err := v.links(ops, seq, held)
+	chain, err := v.links(ops, seq, r.edit)
 	if err != nil {
 		return err
 	}

@@ -177,11 +177,11 @@ func (v *Vault) sequence(g *group, r *request) error {
 		return err
 	}
 	if wide != nil {
-		v.mention(g, classLog, block.Artifact{ID: tx.Wide.Lines, Bytes: wide})
+		v.mention(g, classLog, block.Artifact{ID: tx.Wide.Lines, Bytes: wide}, 0)
 	}
 	for i := range r.contents {
 		if c := &r.contents[i]; c.bytes != nil {
-			v.mention(g, v.className(r.class), block.Artifact{ID: c.id, Bytes: c.bytes})
+			v.mention(g, v.className(r.class), block.Artifact{ID: c.id, Bytes: c.bytes}, r.lookedFor(i))
 		}
 	}
 	v.tip.run.ops += uint64(len(r.ops))
@@ -220,14 +220,23 @@ func (v *Vault) backTo(g *group, m groupMark) {
 
 // newest is the newest version of a stored key at a position, as the index has it. The
 // committer's state, which is bound by the roots of the log, must say the same before
-// anything is signed on it: an edit is what it is held against, nil that it is not.
+// anything is signed on it: an edit is what it is held against, nil that it is not. Of a
+// key that the state never had the index is not asked: that is certain, and would take a
+// look at every segment.
 func (v *Vault) newest(edit *state.Edit, key []byte, pos uint64) (index.Version, state.Leaf, bool, error) {
+	var leaf state.Leaf
+	if edit != nil {
+		var there bool
+		var err error
+		if leaf, there, err = edit.Get(key); !there {
+			return index.Version{}, leaf, false, err
+		}
+	}
 	last, ok, err := v.index.At(key, pos)
 	if err != nil || edit == nil {
-		return last, state.Leaf{}, ok, err
+		return last, leaf, ok, err
 	}
-	leaf, there, err := edit.Get(key)
-	if err == nil && (there != ok || leaf.Seq != last.Seq || leaf.N != last.N || leaf.Live != last.Live) {
+	if !ok || leaf.Seq != last.Seq || leaf.N != last.N || leaf.Live != last.Live {
 		err = v.index.Contradicted(max(last.Seq, leaf.Seq), fmt.Sprintf("version %d of key %q at seq %d, live %v, as the state has it", leaf.N, key, leaf.Seq, leaf.Live),
 			fmt.Sprintf("version %d at seq %d, live %v", last.N, last.Seq, last.Live))
 	}
@@ -318,13 +327,14 @@ func (v *Vault) applyOps(edit *state.Edit, seq uint64, ops []record.Op, digests 
 	return nil
 }
 
-// mention lets an artifact enter its class's open block at its first mention.
-func (v *Vault) mention(g *group, class string, a block.Artifact) {
+// mention lets an artifact enter its class's open block at its first mention. For
+// forgotten see block.Store.MentionedSince.
+func (v *Vault) mention(g *group, class string, a block.Artifact, forgotten uint64) {
 	key := artifactKey{class, a.ID}
 	if _, ok := v.pending[key]; ok {
 		return
 	}
-	there, err := v.blocks.Mentioned(class, a.ID)
+	there, err := v.blocks.MentionedSince(forgotten, class, a.ID)
 	if err != nil { // its record is written already
 		g.broken = v.damaged(err)
 	}

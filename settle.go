@@ -288,7 +288,7 @@ func (v *Vault) relieve() error {
 const (
 	walPressure   = 8 // files' worth of groups that may wait to be synced elsewhere
 	runPressure   = 8 // runs that may wait for their segments
-	statePressure = 4 // times what is due to be written that the state may hold
+	statePressure = 2 // times what is due to be written that the state may hold
 )
 
 // settleLoop settles at most PublishEvery after a commit, until the vault closes.

@@ -257,6 +257,9 @@ func (v *Vault) recordAt(seq uint64) (*record.Record, error) {
 // begin sets the replay up: what the index knows of the records before it, and what
 // documents before the start have put into force.
 func (v *Vault) begin() (*block.Order, error) {
+	v.runsMu.Lock()
+	v.runsEnded = nil // those of a replay before this one, which came to nothing
+	v.runsMu.Unlock()
 	v.tip.run = run{number: v.runs, from: v.indexed}
 	v.tip.policy = v.first
 	if v.entry.size > 0 {

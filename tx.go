@@ -213,6 +213,11 @@ type request struct {
 	absentOK []bool
 	bytes    int // of request lines and inline values
 
+	// absent says of which contents the class had no artifact when the caller looked, at a
+	// time when block.Store.Forgotten was forgotten.
+	absent    []bool
+	forgotten uint64
+
 	claimed chan struct{}    // buffered 1: whoever sends first owns the request, committer or a caller that gave up
 	done    chan requestDone // buffered 1
 }
@@ -220,6 +225,15 @@ type request struct {
 type requestDone struct {
 	receipt *Receipt
 	err     error
+}
+
+// lookedFor says when the caller looked for a content in vain, see
+// block.Store.MentionedSince; 0: it did not look, or found it.
+func (r *request) lookedFor(content int) (forgotten uint64) {
+	if content < len(r.absent) && r.absent[content] {
+		return r.forgotten
+	}
+	return 0
 }
 
 // encode checks a transaction against the limits and makes a request of it.

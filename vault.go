@@ -179,6 +179,7 @@ func (v *Vault) start() {
 	}
 	go v.commitLoop()
 	v.keepers.Add(2)
+	poke(v.covered) // the replay may have left something to do
 	go v.keepLoop(ctx)
 	go v.mergeLoop(ctx)
 	if v.scrub.runs() {
@@ -324,8 +325,10 @@ func (c Content) Discard() {
 
 // heal looks, before a transaction is queued, at values that the vault holds
 // already: a hit is read and hashed again before anything relies on it, and a
-// rotten one gets a second copy.
+// rotten one gets a second copy. What is not there it notes in the request.
 func (v *Vault) heal(r *request) error {
+	r.forgotten = v.blocks.Forgotten()
+	r.absent = make([]bool, len(r.contents))
 	for i := range r.contents {
 		c := &r.contents[i]
 		if c.bytes == nil {
@@ -336,6 +339,7 @@ func (v *Vault) heal(r *request) error {
 			return v.damaged(err)
 		}
 		if !ok {
+			r.absent[i] = true
 			continue
 		}
 		if _, err := v.blocks.Read(ref, c.id); err == nil {

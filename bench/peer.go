@@ -20,6 +20,9 @@ type Peer interface {
 	WaitReadable(ctx context.Context) error
 	// Get returns the newest value of a key, or errAbsent.
 	Get(ctx context.Context, key []byte) ([]byte, error)
+	// Find is Get as far as what is known of the key's newest version: its value is
+	// named, and not read. It returns nil or errAbsent.
+	Find(ctx context.Context, key []byte) error
 	// VerifiedGet is Get with a proof, which is made and then checked as a client
 	// would who trusts the store with nothing; errNoProofs if there are none. Only
 	// entries from before the last WaitReadable may be asked for.

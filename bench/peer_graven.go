@@ -54,6 +54,14 @@ func (p *gravenPeer) Get(_ context.Context, key []byte) ([]byte, error) {
 	return get(p.vault.View(), key)
 }
 
+func (p *gravenPeer) Find(_ context.Context, key []byte) error {
+	_, err := p.vault.View().Get(key)
+	if errors.Is(err, graven.ErrNotFound) {
+		return errAbsent
+	}
+	return err
+}
+
 func get(view *graven.View, key []byte) ([]byte, error) {
 	entry, err := view.Get(key)
 	if errors.Is(err, graven.ErrNotFound) {

@@ -94,6 +94,14 @@ func (p *immudbPeer) Get(ctx context.Context, key []byte) ([]byte, error) {
 	return ref.Resolve()
 }
 
+func (p *immudbPeer) Find(ctx context.Context, key []byte) error {
+	_, err := p.store.Get(ctx, key)
+	if errors.Is(err, store.ErrKeyNotFound) {
+		return errAbsent
+	}
+	return err
+}
+
 // VerifiedGet proves the entry in its transaction, and the transaction in the state
 // that the client trusts. The proof stays in memory: unlike Graven's it is neither
 // encoded nor parsed, and no signature is checked.

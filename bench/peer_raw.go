@@ -151,6 +151,15 @@ func (p *rawPeer) Get(_ context.Context, key []byte) ([]byte, error) {
 	return value, err
 }
 
+func (p *rawPeer) Find(_ context.Context, key []byte) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if _, ok := p.places[[keySize]byte(key)]; !ok {
+		return errAbsent
+	}
+	return nil
+}
+
 func (p *rawPeer) VerifiedGet(context.Context, []byte) ([]byte, error) { return nil, errNoProofs }
 
 func (p *rawPeer) Refused() uint64 { return 0 }

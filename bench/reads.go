@@ -23,13 +23,20 @@ func gets(ctx context.Context, t task) ([]metric, error) {
 			return nil, err
 		}
 		for _, readers := range []int{1, 4} {
-			for _, s := range []space{loadedKeys, absentKeys} {
-				rate, err := readFor(ctx, readers, t.Phase, s, t.N, p.Get)
+			for _, kind := range []struct {
+				name string
+				of   space
+				read reader
+			}{
+				{"with value", loadedKeys, whole(p.Get)},
+				{"key alone", loadedKeys, finding(p.Find)},
+				{"absent", absentKeys, whole(p.Get)},
+			} {
+				rate, err := readFor(ctx, readers, t.Phase, kind.of, t.N, kind.read)
 				if err != nil {
 					return nil, err
 				}
-				name := map[space]string{loadedKeys: "there, ", absentKeys: "absent, "}[s] + counted(readers, "reader")
-				metrics = append(metrics, metric{name, "/s", true, rate})
+				metrics = append(metrics, metric{kind.name + ", " + counted(readers, "reader"), "/s", true, rate})
 			}
 		}
 		return metrics, nil
@@ -48,11 +55,27 @@ func warm(ctx context.Context, p Peer, t task) error {
 	return nil
 }
 
-// getter is Peer.Get or Peer.VerifiedGet.
-type getter func(ctx context.Context, key []byte) ([]byte, error)
+// reader reads a key, and if it is asked to compares the value.
+type reader func(ctx context.Context, key []byte, check bool) error
+
+// whole is the reader of Peer.Get or Peer.VerifiedGet.
+func whole(get func(ctx context.Context, key []byte) ([]byte, error)) reader {
+	return func(ctx context.Context, key []byte, check bool) error {
+		value, err := get(ctx, key)
+		if err == nil && check {
+			err = checkValue(key, value)
+		}
+		return err
+	}
+}
+
+// finding is the reader of Peer.Find, which has no value to compare.
+func finding(find func(ctx context.Context, key []byte) error) reader {
+	return func(ctx context.Context, key []byte, _ bool) error { return find(ctx, key) }
+}
 
 // readFor reads random keys of a space for d and returns how many a second.
-func readFor(ctx context.Context, readers int, d time.Duration, s space, n uint64, get getter) (rate float64, err error) {
+func readFor(ctx context.Context, readers int, d time.Duration, s space, n uint64, read reader) (rate float64, err error) {
 	over, stop := timer(ctx, d)
 	defer stop()
 	var sum atomic.Uint64
@@ -61,7 +84,7 @@ func readFor(ctx context.Context, readers int, d time.Duration, s space, n uint6
 		random := rand.New(rand.NewPCG(uint64(g), n)) // each peer reads the same keys
 		reads := uint64(0)
 		for ; !over.Load(); reads++ {
-			if err := readOne(ctx, keyOf(s, random.Uint64N(n)), s, get, reads%checkEvery == 0); err != nil {
+			if err := readOne(ctx, keyOf(s, random.Uint64N(n)), s, read, reads%checkEvery == 0); err != nil {
 				return err
 			}
 		}
@@ -71,8 +94,8 @@ func readFor(ctx context.Context, readers int, d time.Duration, s space, n uint6
 	return float64(sum.Load()) / time.Since(start).Seconds(), err
 }
 
-func readOne(ctx context.Context, key []byte, s space, get getter, check bool) error {
-	value, err := get(ctx, key)
+func readOne(ctx context.Context, key []byte, s space, read reader, check bool) error {
+	err := read(ctx, key, check)
 	switch {
 	case s == absentKeys && errors.Is(err, errAbsent):
 		return nil
@@ -80,8 +103,6 @@ func readOne(ctx context.Context, key []byte, s space, get getter, check bool) e
 		return fmt.Errorf("key %x: found, and it was never written", key)
 	case err != nil:
 		return fmt.Errorf("key %x: %w", key, err)
-	case check:
-		return checkValue(key, value)
 	}
 	return nil
 }
@@ -119,12 +140,12 @@ func verified(ctx context.Context, t task, p Peer, s space, n uint64) ([]metric,
 	if err := p.WaitReadable(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := readFor(ctx, 1, t.Phase/5, s, n, p.VerifiedGet); err != nil { // warm up
+	if _, err := readFor(ctx, 1, t.Phase/5, s, n, whole(p.VerifiedGet)); err != nil { // warm up
 		return nil, err
 	}
 	var metrics []metric
 	for _, readers := range []int{1, 4} {
-		rate, err := readFor(ctx, readers, t.Phase, s, n, p.VerifiedGet)
+		rate, err := readFor(ctx, readers, t.Phase, s, n, whole(p.VerifiedGet))
 		if err != nil {
 			return nil, err
 		}

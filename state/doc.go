@@ -48,7 +48,7 @@
 //	                   the same page,       pair (made by the Edit)
 //	                   number 9
 //
-//	root, moves, err := m.Write(file, 0, NoFile)   // file: a PageWriter
+//	root, moves, err := m.Write(file, state.Again{From: state.NoFile})   // file: a PageWriter
 //	m2, err := state.Open(root, files, cache)      // files: a Source
 //	newer = moves.Rebase(newer, m2)                // newer: made from m meanwhile
 //

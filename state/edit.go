@@ -3,6 +3,7 @@ package state
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Edit is a group of updates on its way from one Map to the next. It is not
@@ -59,6 +60,25 @@ func (e *Edit) Put(l Leaf) error {
 // not be read.
 func (e *Edit) Get(key []byte) (Leaf, bool, error) { return e.pages.find(e.roots, key) }
 
+// Fetch brings the pages on the way to some keys into the cache, several at a time, for
+// the puts that follow. A page that cannot be read is left to them. Nothing else may use
+// the Edit meanwhile.
+func (e *Edit) Fetch(keys [][]byte) {
+	const least = 32 // keys that are worth a goroutine
+	var readers sync.WaitGroup
+	for part := range slices.Chunk(keys, max(least, (len(keys)+fetchers-1)/fetchers)) {
+		readers.Go(func() {
+			for _, key := range part {
+				_, _, _ = e.Get(key)
+			}
+		})
+	}
+	readers.Wait()
+}
+
+// fetchers is how many pages are read at a time: some wait for the disk.
+const fetchers = 8
+
 // Map ends the group: it hashes every node made since the Edit began, or since
 // the last Map, once, and returns the new version. It reads no page. The Edit
 // may go on from there.
@@ -107,7 +127,7 @@ func overPair(a, b leaf) child {
 	if b.key < a.key {
 		a, b = b, a
 	}
-	return dirty(&pair{a, b}, a.live()+b.live(), 1)
+	return dirty(&pair{a: a, b: b}, a.live()+b.live(), 1)
 }
 
 // over returns a dirty child over n, or over a pair if n has come to hold two
@@ -133,9 +153,9 @@ func own(c *child) *inner {
 		if c.dirty() {
 			return t
 		}
-		n := *t
-		*c = dirty(&n, c.live(), c.height())
-		return &n
+		n := &inner{left: t.left, right: t.right, route: t.route}
+		*c = dirty(n, c.live(), c.height())
+		return n
 	}
 	panic("state: a leaf where an inner node was wanted")
 }
@@ -179,7 +199,7 @@ func (e *Edit) putOn(p *page, i uint8, c *child, on *stub, l *Leaf) error {
 		*c = e.putLeaf(&t, l)
 	case 1:
 		t := p.pair(i, &e.keys)
-		e.weight += 2*leafBytes + int64(len(t.a.key)+len(t.b.key))
+		e.weight += pairBytes + int64(len(t.a.key)+len(t.b.key))
 		*c = e.putPair(&t, l)
 	default:
 		t := p.inner(i, &e.keys)

@@ -109,7 +109,8 @@ func (l *leaf) export() Leaf {
 // their own that saves a quarter of all memory, and the collector four of ten
 // objects. The leaves' hashes are not kept.
 type pair struct {
-	a, b leaf
+	written uint64 // see Moves
+	a, b    leaf
 }
 
 // route returns the routing key.
@@ -123,11 +124,13 @@ func (p *pair) hash() merkle.Hash {
 // What nodes take in memory, in bytes, keys not counted.
 const (
 	leafBytes  = 80
-	innerBytes = 144
+	pairBytes  = 176
+	innerBytes = 160
 )
 
-// inner is a node of height 2 or more: 144 bytes.
+// inner is a node of height 2 or more.
 type inner struct {
+	written     uint64 // see Moves
 	left, right child
 	route       route
 }

@@ -179,7 +179,7 @@ func (p *page) leaf(i uint8, keys *keyRoom) leaf {
 
 func (p *page) pair(i uint8, keys *keyRoom) pair {
 	s := &p.spots[i]
-	n := pair{leaf{key: p.hold(s.word, keys)}, leaf{key: p.hold(p.wordBehind(s.word), keys)}}
+	n := pair{a: leaf{key: p.hold(s.word, keys)}, b: leaf{key: p.hold(p.wordBehind(s.word), keys)}}
 	p.version(&n.b, p.version(&n.a, int(s.at)))
 	return n
 }

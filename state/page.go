@@ -52,6 +52,7 @@ func floorOf(height uint8) uint8 { return height / bandHeights * bandHeights }
 type pageText struct {
 	floor  uint8  // of the page's band
 	at     *stub  // where it will lie
+	index  uint32 // among the pages of its set that were not moved as a whole
 	nodes  uint8  // that it has so far, places among them: the number of the next
 	head   []byte // version, height and leans
 	words  []byte // all of them, one behind the other

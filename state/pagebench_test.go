@@ -15,7 +15,7 @@ import (
 func BenchmarkPages(b *testing.B) {
 	keys := keysOf("random", million)
 	files := (&shelf{}).fresh()
-	root, _, err := fill(b, keys, million).Write(files, 0, NoFile)
+	root, _, err := fill(b, keys, million).Write(files, Again{From: NoFile})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func BenchmarkPages(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				files.files = append(files.files[:1], nil)
-				if _, _, err := m.Write(files, 0, NoFile); err != nil {
+				if _, _, err := m.Write(files, Again{From: NoFile}); err != nil {
 					b.Fatal(err)
 				}
 			}

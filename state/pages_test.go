@@ -50,25 +50,25 @@ func (s *shelf) WritePage(payload []byte) (Ref, error) {
 // write writes m into a new file and opens it there.
 func (s *shelf) write(t fatal, m Map, below uint32, cache *Cache) Map {
 	t.Helper()
-	return s.writeFrom(t, m, below, NoFile, cache)
+	return s.writeAgain(t, m, Again{Below: below, From: NoFile}, cache)
 }
 
-func (s *shelf) writeFrom(t fatal, m Map, below, from uint32, cache *Cache) Map {
+func (s *shelf) writeAgain(t fatal, m Map, again Again, cache *Cache) Map {
 	t.Helper()
-	next, _ := s.ground(t, m, below, from, cache)
+	next, _ := s.ground(t, m, again, cache)
 	return next
 }
 
-// ground is writeFrom, and what takes other maps there.
-func (s *shelf) ground(t fatal, m Map, below, from uint32, cache *Cache) (Map, *Moves) {
+// ground is writeAgain, and what takes other maps there.
+func (s *shelf) ground(t fatal, m Map, again Again, cache *Cache) (Map, *Moves) {
 	t.Helper()
 	s.files = append(s.files, nil)
-	root, moves, err := m.Write(s, below, from)
+	root, moves, err := m.Write(s, again)
 	if err != nil {
 		t.Fatalf("Write: %v", err)
 	}
-	if got, ok := root.Oldest(); ok && got < min(below, uint32(len(s.files))) {
-		t.Fatalf("file %d is in use after all below %d were evacuated", got, below)
+	if got, ok := root.Oldest(); ok && got < min(again.Below, uint32(len(s.files))) {
+		t.Fatalf("file %d is in use after all below %d were evacuated", got, again.Below)
 	}
 	next, err := Open(root, s, cache)
 	if err != nil {
@@ -93,8 +93,9 @@ func verify(t fatal, m Map) {
 func TestPagedMapAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var plain, paged, ground Map
-		var moves *Moves               // of a set that was written while others went on
-		var below, from, newest uint32 // of that set
+		var moves *Moves // of a set that was written while others went on
+		var of Again     // of that set
+		var newest uint32
 		files, cache, truth := &shelf{}, NewCache(1<<14), model{}
 		seq := uint64(0)
 		rebase := func() {
@@ -110,8 +111,8 @@ func TestPagedMapAgainstModel(t *testing.T) {
 				t.Fatalf("the map holds %d bytes, its weight is %d", held, paged.Weight())
 			}
 			for s := range stubsIn(paged) {
-				if s.File < below || s.File >= from && s.File < newest {
-					t.Fatalf("the map stands on a page of file %d; files below %d and from %d on were evacuated to %d", s.File, below, from, newest)
+				if s.File < of.Below || s.File >= of.From && s.File < newest {
+					t.Fatalf("the map stands on a page of file %d; files below %d and from %d on were evacuated to %d", s.File, of.Below, of.From, newest)
 				}
 			}
 			moves = nil
@@ -130,17 +131,20 @@ func TestPagedMapAgainstModel(t *testing.T) {
 			}
 			plain, paged = e.Map(), f.Map()
 			number := rapid.Uint32Range(0, uint32(len(files.files))+1)
+			again := func() Again {
+				return Again{Below: number.Draw(t, "below"), Along: number.Draw(t, "along"), From: number.Draw(t, "from")}
+			}
 			switch rapid.IntRange(0, 5).Draw(t, "then") {
 			case 0:
 				rebase()
-				paged = files.writeFrom(t, paged, number.Draw(t, "below"), number.Draw(t, "from"), cache)
+				paged = files.writeAgain(t, paged, again(), cache)
 			case 1:
 				rebase()
 				paged = files.write(t, paged, 0, cache)
 			case 2:
 				rebase()
-				below, from = number.Draw(t, "below"), number.Draw(t, "from")
-				ground, moves = files.ground(t, paged, below, from, cache)
+				of = again()
+				ground, moves = files.ground(t, paged, of, cache)
 				newest = uint32(len(files.files))
 			case 3:
 				if moves != nil { // the first of two times
@@ -206,7 +210,7 @@ func TestManyPages(t *testing.T) {
 				plain, paged = e.Map(), f.Map()
 				if r.IntN(3) > 0 {
 					some := func() uint32 { return uint32(r.IntN(len(files.files) + 1)) }
-					paged = files.writeFrom(t, paged, some(), uint32(len(files.files))+2-some(), cache)
+					paged = files.writeAgain(t, paged, Again{some(), some(), uint32(len(files.files)) + 2 - some()}, cache)
 				}
 				sameAnswers(t, plain, paged, keys[r.IntN(n)], keys[r.IntN(n)])
 				old[paged] = plain
@@ -238,7 +242,7 @@ func TestPagesFollowFromTheTree(t *testing.T) {
 	}
 	one, other := &shelf{}, &shelf{}
 	one.write(t, plain, 0, NewCache(0))
-	if _, _, err := paged.Write(other.fresh(), NoFile, NoFile); err != nil {
+	if _, _, err := paged.Write(other.fresh(), Again{Below: NoFile, From: NoFile}); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(one.files[0], other.files[0]) {
@@ -258,6 +262,54 @@ func leavesOf(keys [][]byte, from, to int) (leaves []Leaf) {
 		leaves = append(leaves, version1(keys[i], uint64(i)+1))
 	}
 	return leaves
+}
+
+// TestLeavesGoAlong: of the pages of leaves in old files, those go whose neighbours are
+// written anyway, and no page above them is written for their sake.
+func TestLeavesGoAlong(t *testing.T) {
+	keys := keysOf("random", 20_000)
+	files, cache := &shelf{}, NewCache(0)
+	m := files.write(t, fill(t, keys, 1000), 0, cache)
+	l := version1(keys[7], 30_000)
+	l.N, l.Created = 2, 8
+	written := func(again Again) (leaves, others int) {
+		for _, p := range pagesWritten(t, put(t, m, l), again) {
+			if p.floor == 0 {
+				leaves++
+			} else {
+				others++
+			}
+		}
+		return leaves, others
+	}
+	leaves, others := written(Again{From: NoFile})
+	if leaves != 1 || others < 2 {
+		t.Fatalf("one put: %d pages of leaves and %d others, wanted 1 and some", leaves, others)
+	}
+	along, same := written(Again{Along: 2, From: NoFile})
+	if along < 5 || along > 16 || same != others {
+		t.Errorf("with all neighbours: %d pages of leaves and %d others, wanted 5 to 16 and %d", along, same, others)
+	}
+	if none, same := written(Again{Along: 1, From: NoFile}); none != 1 || same != others {
+		t.Errorf("with those in files before the first: %d pages of leaves and %d others, wanted 1 and %d", none, same, others)
+	}
+}
+
+// pagesWritten returns the pages that Write writes.
+func pagesWritten(t *testing.T, m Map, again Again) (pages []*page) {
+	t.Helper()
+	off := uint64(0)
+	_, _, err := m.Write(writerFunc(func(text []byte) (Ref, error) {
+		p, err := parsePage(bytes.Clone(text), false)
+		pages = append(pages, p)
+		ref := Ref{File: 2, Off: off, Len: uint32(len(text))}
+		off += uint64(len(text))
+		return ref, err
+	}), again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages
 }
 
 // TestWriteTouchesOnlyWhatChanged counts pages and reads.
@@ -283,7 +335,7 @@ func TestWriteTouchesOnlyWhatChanged(t *testing.T) {
 		l.N, l.Created = 2, 8+i
 		m = files.write(t, put(t, m, l), 0, cache)
 	}
-	one, three := len(files.files[4]), files.writeFrom(t, m, 0, 3, cache)
+	one, three := len(files.files[4]), files.writeAgain(t, m, Again{From: 3}, cache)
 	if n := len(files.files[5]); n <= one || n > 3*one {
 		t.Errorf("three files of one update, %d bytes each, became one of %d", one, n)
 	}
@@ -329,7 +381,7 @@ func TestFailedReads(t *testing.T) {
 			return ended
 		},
 		"Edit.Get": func() error { _, _, err := m.Edit().Get(key); return err },
-		"Write":    func() error { _, _, err := m.Write(new(shelf).fresh(), 9, NoFile); return err },
+		"Write":    func() error { _, _, err := m.Write(new(shelf).fresh(), Again{Below: 9, From: NoFile}); return err },
 		"VerifyPages": func() (found error) {
 			err := m.VerifyPages(context.Background(), func(_ Ref, err error) { found = err })
 			return errors.Join(err, found)
@@ -425,7 +477,7 @@ func TestVerifyPagesSeesDamage(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	files := (&shelf{}).fresh()
 	m := put(t, fill(t, keysOf("sorted", 100), 10), version1([]byte("zz"), 1))
-	good, _, err := m.Write(files, 0, NoFile)
+	good, _, err := m.Write(files, Again{From: NoFile})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -473,7 +525,7 @@ func pagesOf(t testing.TB) (pages [][]byte) {
 		m := fill(t, keysOf(kind, 700), 50)
 		l := version1(keysOf(kind, 700)[3], 9000)
 		l.N, l.Created, l.Live = 3, 4, false
-		if _, _, err := put(t, m, l, version1([]byte("za"), 1), version1([]byte("zab"), 2), version1([]byte("y\xff"), 3)).Write(w, 0, NoFile); err != nil {
+		if _, _, err := put(t, m, l, version1([]byte("za"), 1), version1([]byte("zab"), 2), version1([]byte("y\xff"), 3)).Write(w, Again{From: NoFile}); err != nil {
 			t.Fatalf("%v", err)
 		}
 	}
@@ -486,7 +538,7 @@ func (w writerFunc) WritePage(p []byte) (Ref, error) { return w(p) }
 
 // again encodes a parsed page, as it is and unpacked.
 func again(p *page) []byte {
-	w := mapWriter{from: NoFile, moves: newMoves(Map{})}
+	w := mapWriter{again: Again{From: NoFile}, moves: newMoves(Map{})}
 	height := p.spots[0].height
 	packed, nodes := new(pageText), new(pageText)
 	packed.begin(height)
@@ -600,7 +652,7 @@ func TestPageBytes(t *testing.T) {
 		_, _, err := put(t, Map{}, c.leaves...).Write(writerFunc(func(p []byte) (Ref, error) {
 			got = hex.EncodeToString(p)
 			return Ref{}, nil
-		}), 0, NoFile)
+		}), Again{From: NoFile})
 		if want := strings.ReplaceAll(c.want, " ", ""); err != nil || got != want {
 			t.Errorf("%s: %v\ngot    %s\nwanted %s", name, err, got, want)
 		}
@@ -614,7 +666,7 @@ func TestFlippedBitsInPages(t *testing.T) {
 	files := &shelf{}
 	good := slices.Collect(leavesIn(t, files.write(t, fill(t, keys, 20), 0, nil)))
 	text := files.files[0]
-	root, _, err := fill(t, keys, 20).Write((&shelf{}).fresh(), 0, NoFile)
+	root, _, err := fill(t, keys, 20).Write((&shelf{}).fresh(), Again{From: NoFile})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -658,37 +710,6 @@ func leavesIn(t fatal, m Map) iter.Seq[Leaf] {
 	}
 }
 
-func TestCache(t *testing.T) {
-	c := NewCache(cacheShards * 1000)
-	r := rand.New(rand.NewPCG(1, 1))
-	hot := Ref{File: 9, Off: 9, Len: 9}
-	c.put(hot, &page{size: 100})
-	for i := range 10_000 {
-		ref := Ref{File: uint32(i % 7), Off: uint64(i), Len: 1}
-		c.put(ref, &page{size: 50 + r.Int64N(100)})
-		if c.get(hot) == nil {
-			t.Fatalf("a page that is always used was dropped after %d others", i)
-		}
-	}
-	for i := range c.shards {
-		s := &c.shards[i]
-		sum := int64(0)
-		for at, slot := range s.slots {
-			sum += slot.page.size
-			if s.place[slot.ref] != at {
-				t.Fatalf("%v is not where it is said to be", slot.ref)
-			}
-		}
-		if sum != s.bytes || len(s.place) != len(s.slots) || sum > 1000 || sum < 800 {
-			t.Errorf("shard %d holds %d bytes, says %d", i, sum, s.bytes)
-		}
-	}
-	c.put(Ref{Off: 1 << 40}, &page{size: 1 << 40})
-	if c.get(Ref{Off: 1 << 40}) == nil {
-		t.Error("a page larger than the cache is not held at all")
-	}
-}
-
 // TestWriteBesideEdits: the race detector sees what the roots cannot.
 func TestWriteBesideEdits(t *testing.T) {
 	keys := keysOf("shuffled", 3000)
@@ -700,7 +721,7 @@ func TestWriteBesideEdits(t *testing.T) {
 	var root Root
 	wg.Go(func() {
 		var err error
-		if root, _, err = m.Write(out, 2, NoFile); err != nil {
+		if root, _, err = m.Write(out, Again{Below: 2, From: NoFile}); err != nil {
 			t.Error(err)
 		}
 	})

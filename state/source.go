@@ -73,18 +73,13 @@ func (p *pages) load(c *child) (*page, uint8, error) {
 	return got, i, got.fits(c, i, at.Ref)
 }
 
-// peek is load without a trace in the cache and without hashes, for who passes by once
+// peek returns a page without a trace in the cache and without hashes, for who passes by once
 // and copies what is there.
-func (p *pages) peek(c *child) (*page, uint8, error) {
-	at, i, _ := c.place()
-	if got := p.cache.get(at.Ref); got != nil {
-		return got, i, nil
+func (p *pages) peek(at Ref) (*page, error) {
+	if got := p.cache.get(at); got != nil {
+		return got, nil
 	}
-	got, err := p.read(at.Ref, false)
-	if err == nil && (int(i) >= len(got.spots) || got.spots[i].height != c.height()) {
-		err = fmt.Errorf("%w: %v: it has no node %d of height %d", ErrPage, at.Ref, i, c.height())
-	}
-	return got, i, err
+	return p.read(at, false)
 }
 
 // open returns the node of c, wherever it lies: a *leaf, a *pair or an *inner. One
@@ -111,6 +106,14 @@ func (p *pages) read(ref Ref, hashes bool) (*page, error) {
 		return nil, fmt.Errorf("%w: %v: %w", ErrPage, ref, err)
 	}
 	return got, nil
+}
+
+// has refuses a page whose node i is not of the height of the one that its parent knows.
+func (p *page) has(c *child, i uint8, at Ref) error {
+	if int(i) >= len(p.spots) || p.spots[i].height != c.height() {
+		return fmt.Errorf("%w: %v: it has no node %d of height %d", ErrPage, at, i, c.height())
+	}
+	return nil
 }
 
 // fits refuses a page whose node i is not the one that its parent knows.

@@ -11,7 +11,7 @@ func heldBy(c *child, seen map[*stub]bool) int64 {
 	case *inner:
 		return innerBytes + heldBy(&t.left, seen) + heldBy(&t.right, seen)
 	case *pair:
-		return 2*leafBytes + int64(len(t.a.key)+len(t.b.key))
+		return pairBytes + int64(len(t.a.key)+len(t.b.key))
 	case *leaf:
 		return leafBytes + int64(len(t.key))
 	case *stub:

@@ -84,16 +84,23 @@ func (m Map) Source() Source {
 // NoFile is greater than the number of any file.
 const NoFile = 1<<32 - 1
 
-// Write writes all pages of the map that do not lie in a file, and those that lie in
-// a file with a number less than below, or not less than from (0 and [NoFile]:
-// none). Of the others it reads only those above them. The Root is for [Open], the
-// Moves are for maps that were made from this one meanwhile.
+// Again says which pages that lie in a file [Map.Write] writes again, so that the file
+// can go.
+type Again struct {
+	Below uint32 // all in files with a lesser number
+	Along uint32 // those of leaves in files with a lesser number, if the page right above is written
+	From  uint32 // all in files with this number or a greater one; NoFile: none
+}
+
+// Write writes all pages of the map that do not lie in a file, and others again. Of
+// those that stay it reads only what lies above one that does not. The Root is for
+// [Open], the Moves are for maps that were made from this one meanwhile.
 //
 // It may run beside readers and Edits of the map. After an error, that of w or
 // of the Source, what was written is worth nothing.
-func (m Map) Write(w PageWriter, below, from uint32) (Root, *Moves, error) {
+func (m Map) Write(w PageWriter, again Again) (Root, *Moves, error) {
 	root := Root{Keys: m.Len(), Root: m.Root()}
-	mw := mapWriter{pages: m.pages(), to: w, below: below, from: from, moves: newMoves(m)}
+	mw := mapWriter{pages: m.pages(), to: w, again: again, moves: newMoves(m)}
 	lines := m.Spaces()
 	for i := range lines {
 		place, err := mw.page(&m.v.roots[i].tree)
@@ -107,11 +114,17 @@ func (m Map) Write(w PageWriter, below, from uint32) (Root, *Moves, error) {
 
 // mapWriter is one run of Write.
 type mapWriter struct {
-	pages       *pages // nil: the map has none
-	to          PageWriter
-	below, from uint32
-	moves       *Moves
-	spare       []*pageText // to be used again
+	pages *pages // nil: the map has none
+	to    PageWriter
+	again Again
+	moves *Moves
+	spare []*pageText // to be used again
+	// passed is the page of each band that was passed last: what is packed beside a way
+	// lies on one and the same, with pages of lower bands between.
+	passed [MaxHeight/bandHeights + 1]struct {
+		ref  Ref
+		page *page
+	}
 }
 
 // page writes the page of which c is the root, after those below it, and says
@@ -120,10 +133,11 @@ type mapWriter struct {
 // subtree, and says where what is below it lies.
 func (w *mapWriter) page(c *child) (Place, error) {
 	if at, i, away := c.place(); away && i == 0 {
-		if at.Oldest >= w.below && at.File < w.from {
+		leaves := floorOf(c.height()) == 0
+		if at.Oldest >= w.again.Below && at.File < w.again.From && (!leaves || at.File >= w.again.Along) {
 			return at, nil
 		}
-		if floorOf(c.height()) == 0 {
+		if leaves {
 			return w.moved(at)
 		}
 	}
@@ -133,6 +147,7 @@ func (w *mapWriter) page(c *child) (Place, error) {
 	}
 	defer func() { w.spare = append(w.spare, t) }()
 	t.begin(c.height())
+	w.moves.page(t)
 	if err := w.part(t, c); err != nil {
 		return Place{}, err
 	}
@@ -156,7 +171,7 @@ func (w *mapWriter) moved(old Place) (Place, error) {
 		return Place{}, err
 	}
 	now := Place{ref, ref.File, uint64(ref.Len)}
-	w.moves.page(old.Ref, now)
+	w.moves.whole(old.Ref, now)
 	return now, nil
 }
 
@@ -166,16 +181,15 @@ func (w *mapWriter) moved(old Place) (Place, error) {
 func (w *mapWriter) part(t *pageText, c *child) error {
 	switch n := c.node.(type) {
 	case *leaf:
-		w.moves.node(n, t)
 		t.leaf(n)
 		t.nodes++
 	case *pair:
-		w.moves.node(n, t)
+		w.moves.node(&n.written, t)
 		t.leaf(&n.a)
 		t.leaf(&n.b)
 		t.nodes++
 	case *inner:
-		w.moves.node(n, t)
+		w.moves.node(&n.written, t)
 		t.lean(n.left.height(), n.right.height())
 		t.nodes++
 		if err := w.child(t, &n.left); err != nil {
@@ -187,13 +201,21 @@ func (w *mapWriter) part(t *pageText, c *child) error {
 		}
 		return w.child(t, &n.right)
 	default:
-		p, i, err := w.pages.peek(c)
-		if err != nil {
+		at, i, _ := c.place()
+		last := &w.passed[t.floor/bandHeights]
+		if last.page == nil || last.ref != at.Ref {
+			p, err := w.pages.peek(at.Ref)
+			if err != nil {
+				return err
+			}
+			last.ref, last.page = at.Ref, p
+		}
+		p := last.page
+		if err := p.has(c, i, at.Ref); err != nil {
 			return err
 		}
-		at, _, _ := c.place()
 		first := t.nodes
-		err = w.copy(t, p, i)
+		err := w.copy(t, p, i)
 		w.moves.subtree(at.Ref, i, t, first)
 		return err
 	}

@@ -155,6 +155,9 @@ func (s *Store) Forget(before Mark) {
 			}
 			return gone
 		})
+		if len(drop) > 0 {
+			s.forgotten++
+		}
 		s.mu.Unlock()
 		s.drop(c.artifacts, drop)
 	}

@@ -15,6 +15,26 @@ func (s *Store) Mentioned(class string, id record.ID) (bool, error) {
 	return ok, err
 }
 
+// Forgotten counts, from 1, the times when Forget let artifacts go out of memory.
+func (s *Store) Forgotten() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.forgotten
+}
+
+// MentionedSince is Mentioned for an artifact that Lookup did not find after Forgotten
+// said forgotten: as long as it still says so, memory knows. 0: nobody has looked.
+func (s *Store) MentionedSince(forgotten uint64, class string, id record.ID) (bool, error) {
+	s.mu.RLock()
+	_, ok := s.lookupClass(class).artifacts.ref(id)
+	same := s.forgotten == forgotten
+	s.mu.RUnlock()
+	if ok || same {
+		return ok, nil
+	}
+	return s.Mentioned(class, id)
+}
+
 // Lookup finds an artifact in the numbered blocks of a class: in memory, or else
 // through the Finder. The error is the Finder's, or ErrWrongPlace.
 func (s *Store) Lookup(class string, id record.ID) (Ref, bool, error) {

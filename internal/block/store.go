@@ -33,8 +33,10 @@ type Store struct {
 	chunkAt map[record.ID]uint32 // a block's index in chunks
 	lost    map[record.ID]error  // sealed blocks of which not all artifacts could be located, and why
 	finder  Finder               // nil: what is not in memory does not exist
-	failed  error                // the first failed sync
-	closed  bool
+	// forgotten counts the times when artifacts left memory for the Finder.
+	forgotten uint64
+	failed    error // the first failed sync
+	closed    bool
 
 	sealing sync.Mutex // held by Seal: one block at a time; taken before openBlock.io
 	heals   atomic.Uint64
@@ -104,6 +106,8 @@ func Open(dir fsx.Dir, vault record.VaultID) (*Store, error) {
 		chunkAt: map[record.ID]uint32{},
 		lost:    map[record.ID]error{},
 		uploads: newUploads(),
+
+		forgotten: 1,
 	}
 	entries, err := dir.ReadDir("open")
 	if errors.Is(err, fs.ErrNotExist) {

@@ -91,15 +91,16 @@ func (w *setWriter) write(out io.Writer, header string, m state.Map, base *sourc
 	if err := w.put([]byte(header)); err != nil {
 		return err
 	}
-	from := merger(base, m.Weight())
-	root, moves, err := m.Write(w, evacuation(base, m.Weight()), from)
+	again := evacuation(base, m.Weight())
+	again.From = merger(base, m.Weight())
+	root, moves, err := m.Write(w, again)
 	if err != nil {
 		return err
 	}
 	w.contents.root, w.moves = root, moves
 	oldest, some := root.Oldest()
 	for _, f := range base.files {
-		if some && f.number >= oldest && f.number < from { // perhaps it has no page any more; then it goes when its turn comes
+		if some && f.number >= oldest && f.number < again.From { // perhaps it has no page any more; then it goes when its turn comes
 			w.older = append(w.older, f)
 			w.contents.older = append(w.contents.older, f.fileID)
 		}
@@ -128,31 +129,43 @@ func (w *setWriter) put(b []byte) error {
 // memory takes less than what is written with it for the sake of its page.
 func fresh(weight int64) uint64 { return uint64(weight) * 3 / 2 }
 
-// evacuation decides which old files the next set takes the living pages of: it
-// returns the number below which all go. There are none as long as all files
-// have less than 1½ times the bytes of the pages that live. Then the oldest
-// go, one at least, until that is expected to hold again, or more would be
-// moved than 1½ times what the set has to write anyway. So the work of a set is
-// bounded by its size and that of a file, and the sizes of the files by those of
+// evacuation decides which pages of old files the next set takes along, so that the
+// files can go. There are none as long as all files have at most 1½ times the bytes of
+// the pages that live. Then the oldest files go, one at least, until that is expected to
+// hold again, or more would be moved than ¾ of what the set has to write anyway. And of
+// the oldest third of all bytes, pages of leaves go wherever the page above them is
+// written anyway: one that is moved alone costs the pages above it as well. So the work of
+// a set is bounded by its size and that of a file, and the sizes of the files by those of
 // the sets.
-func evacuation(base *source, weight int64) uint32 {
+func evacuation(base *source, weight int64) (again state.Again) {
 	var total float64
 	for _, f := range base.files {
 		total += float64(f.length)
 	}
 	living := float64(base.bytes)
+	const enough = 1.5
+	if total <= enough*living {
+		return again
+	}
 	part := living / total // of a file, as expected: the oldest have less
-	moved, below := 0.0, uint32(0)
+	left, moved := total, 0.0
 	for _, f := range base.files {
 		move := part * float64(f.length)
-		if total <= 1.5*living || below > 0 && moved+move > 1.5*float64(fresh(weight)) {
+		if left <= enough*living || again.Below > 0 && moved+move > float64(fresh(weight))*3/4 {
 			break
 		}
-		total += move - float64(f.length)
+		left += move - float64(f.length)
 		moved += move
-		below = f.number + 1
+		again.Below = f.number + 1
 	}
-	return below
+	passed := 0.0
+	for _, f := range base.files {
+		if passed += float64(f.length); passed > total/3 {
+			break
+		}
+		again.Along = f.number + 1
+	}
+	return again
 }
 
 const (

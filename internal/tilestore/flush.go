@@ -112,7 +112,7 @@ func (s *Store) forget() {
 		e, drop := &s.edge[level], 0
 		s.eachFull(level, func(number uint64, t *tile) {
 			if uint64(drop) == number-e.base && s.onDisk[level].has(number) {
-				s.cache.put(merkle.TileID{Level: uint8(level), Index: number}, t)
+				s.cache.Put(merkle.TileID{Level: uint8(level), Index: number}, t, 1)
 				drop++
 			}
 		})

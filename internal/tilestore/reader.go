@@ -81,7 +81,7 @@ func (r *Reader) inMemory(id merkle.TileID) *tile {
 
 // onDisk returns a full tile from the cache or from its file, verified.
 func (r *Reader) onDisk(id merkle.TileID) (*tile, error) {
-	if t := r.store.cache.get(id); t != nil {
+	if t, ok := r.store.cache.Get(id); ok {
 		return t, nil
 	}
 	want, err := r.parent(id)
@@ -95,7 +95,7 @@ func (r *Reader) onDisk(id merkle.TileID) (*tile, error) {
 	if got != want {
 		return nil, r.store.damage(id, 0, fmt.Sprintf("hashes that fold to %v", want), got.String())
 	}
-	r.store.cache.put(id, t)
+	r.store.cache.Put(id, t, 1)
 	return t, nil
 }
 

@@ -88,7 +88,7 @@ func (s *Store) mend(id merkle.TileID, t *tile) error {
 		return err
 	}
 	s.mark(id)
-	s.cache.put(id, t)
+	s.cache.Put(id, t, 1)
 	return nil
 }
 

@@ -196,7 +196,7 @@ func wantNoResume(t *testing.T, disk *fsx.Mem, tr *truth, root merkle.Hash, bad 
 	case tree.Root() == root:
 		t.Fatalf("%s, %s: not noticed", bad.Path(), name)
 	default:
-		if len(s.cache.tiles) > 0 {
+		if s.cache.Len() > 0 {
 			t.Errorf("%s, %s: tiles that nobody verified are in the cache", bad.Path(), name)
 		}
 		s = mustOpen(t, disk)

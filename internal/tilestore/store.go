@@ -13,8 +13,8 @@ const levels = 64 / merkle.TileHeight
 // Store is the tree of one log. Its methods may be called concurrently, but
 // leaves are appended by one goroutine at a time, in order.
 type Store struct {
-	dir   fsx.Dir // the vault's folder tile/
-	cache cache   // tiles that were on disk and verified
+	dir   fsx.Dir    // the vault's folder tile/
+	cache *tileCache // tiles that were on disk and verified
 
 	// disk is held by whoever changes files: Flush, Rebuild, Check.
 	// It is taken before mu.
@@ -43,7 +43,7 @@ type edge struct {
 // Open lists the tiles in dir, which need not exist. It changes nothing and
 // reads no tile. The store holds no leaves yet: see [Store.Append] and [Store.Resume].
 func Open(dir fsx.Dir) (*Store, error) {
-	s := &Store{dir: dir}
+	s := &Store{dir: dir, cache: newCache()}
 	err := walk(dir, func(f found) {
 		if f.isTile && f.regular {
 			s.onDisk[f.id.Level].add(f.id.Index)

@@ -407,20 +407,6 @@ func TestFlushOnAReadOnlyDisk(t *testing.T) {
 	wantReader(t, s.Snapshot(), tr, 600)
 }
 
-func TestCacheIsBounded(t *testing.T) {
-	var c cache
-	for n := range uint64(3 * cacheTiles) {
-		c.put(id(0, n), new(tile))
-		c.get(id(0, 0)) // stays because it is used
-	}
-	if len(c.tiles) != cacheTiles || c.order.Len() != cacheTiles {
-		t.Errorf("%d tiles, %d in order, want %d", len(c.tiles), c.order.Len(), cacheTiles)
-	}
-	if c.get(id(0, 0)) == nil || c.get(id(0, 3*cacheTiles-1)) == nil || c.get(id(0, 1)) != nil {
-		t.Error("the wrong tiles went")
-	}
-}
-
 func TestRunsAgainstASet(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 200 {
@@ -521,7 +507,7 @@ func BenchmarkInclusionProof(b *testing.B) {
 			b.ReportAllocs()
 			for i := uint64(0); b.Loop(); i++ {
 				if !cached {
-					s.cache = cache{}
+					s.cache = newCache()
 				}
 				if _, err := merkle.InclusionProof(i%66_003, 66_003, r); err != nil {
 					b.Fatal(err)
