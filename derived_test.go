@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"graven/internal/fsx"
 )
@@ -390,5 +391,61 @@ func TestFoldersInTheWayOfFiles(t *testing.T) {
 	defer s.close()
 	if _, err := s.store.Check(context.Background(), "main", CheckOptions{}); !errors.Is(err, fsx.ErrFolder) || !strings.Contains(err.Error(), checkFile) {
 		t.Error(err)
+	}
+}
+
+// TestReplayLeavesTheRest: an open for writing waits for no segment and no pages but those
+// for which writers would wait too. The keeper makes them behind it.
+func TestReplayLeavesTheRest(t *testing.T) {
+	mem := fsx.NewMem()
+	s := newScript(t, mem, small)
+	for i := range 20 {
+		s.group(put(fmt.Sprintf("k%02d", i%7), fmt.Sprintf("value %d", i)))
+	}
+	if err := s.vault.settle(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		s.group(put(fmt.Sprint("later", i), "value"))
+	}
+	want := saysOf(t, s.vault)
+	mem.Kill()
+
+	goOn := make(chan struct{})
+	disk := &gated{Disk: mem}
+	stop := func(name string) {
+		if strings.HasPrefix(name, "vaults/main/index/") || strings.HasPrefix(name, "vaults/main/state/") {
+			<-goOn
+		}
+	}
+	disk.gate.Store(&stop)
+	opened := make(chan struct{})
+	go func() {
+		select {
+		case <-opened:
+		case <-time.After(20 * time.Second):
+			t.Error("the open waits for segments or pages")
+		}
+		close(goOn)
+	}()
+	store, v := openMain(t, disk, Options{walBytes: 4096, SnapshotCommits: -1, SnapshotEvery: -1})
+	if got := saysOf(t, v); !slices.Equal(got, want) {
+		t.Errorf("it says\n%v\nwanted\n%v", got, want)
+	}
+	if v.endedRuns() == 0 {
+		t.Error("no run is left for the keeper: this test tests nothing")
+	}
+	close(opened)
+	for tries := 0; v.endedRuns() > 0; tries++ {
+		if tries > 1000 {
+			t.Fatal("the keeper leaves runs without segments")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := checkAll(t, mem, false); r.Damaged() {
+		t.Error(r.Findings)
 	}
 }

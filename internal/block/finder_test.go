@@ -493,3 +493,46 @@ func TestForgetBesideReaders(t *testing.T) {
 	}
 	has(t, s, all...)
 }
+
+// TestMentionedSince: who looked in vain need not ask the Finder again, until something
+// has left memory for it.
+func TestMentionedSince(t *testing.T) {
+	s := openOn(t, fsx.NewMem())
+	f := newShelf()
+	s.SetFinder(f)
+	a, b := art("a", 3), art("b", 3)
+	before := s.Forgotten()
+	mentioned := func(since uint64, a Artifact, want bool) {
+		t.Helper()
+		if got, err := s.MentionedSince(since, "main", a.ID); got != want || err != nil {
+			t.Errorf("mentioned is %v, %v; wanted %v", got, err, want)
+		}
+	}
+	f.err = errors.New("the Finder was asked")
+	mentioned(before, a, false)
+	put(t, s, "main", a)
+	mentioned(before, a, true)
+	mentioned(before, b, false)
+	if _, err := s.MentionedSince(0, "main", b.ID); !errors.Is(err, f.err) {
+		t.Errorf("nobody has looked: %v, wanted %v", err, f.err)
+	}
+
+	f.err = nil
+	mark := s.Mark()
+	_, err := f.take(s, Mark{}, mark)
+	must(t, err)
+	rec, err := s.Seal("main", 0, 1)
+	must(t, err)
+	must(t, s.Sealed(rec))
+	s.Forget(mark)
+	if n := inCatalogs(t, s); n != 0 || s.Forgotten() == before {
+		t.Fatalf("%d artifacts are in memory, of which none was to be left", n)
+	}
+	mentioned(before, a, true)
+	mentioned(before, b, false)
+	now := s.Forgotten()
+	s.Forget(mark) // nothing goes
+	if s.Forgotten() != now {
+		t.Error("nothing was forgotten, and it counts")
+	}
+}
