@@ -61,10 +61,13 @@ func (e *Edit) Put(l Leaf) error {
 func (e *Edit) Get(key []byte) (Leaf, bool, error) { return e.pages.find(e.roots, key) }
 
 // Fetch brings the pages on the way to some keys into the cache, several at a time, for
-// the puts that follow. A page that cannot be read is left to them. Nothing else may use
-// the Edit meanwhile.
+// the puts that follow, unless they are few. A page that cannot be read is left to them.
+// Nothing else may use the Edit meanwhile.
 func (e *Edit) Fetch(keys [][]byte) {
 	const least = 32 // keys that are worth a goroutine
+	if len(keys) < 2*least {
+		return
+	}
 	var readers sync.WaitGroup
 	for part := range slices.Chunk(keys, max(least, (len(keys)+fetchers-1)/fetchers)) {
 		readers.Go(func() {
