@@ -3,6 +3,7 @@ package graven
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"graven/internal/block"
@@ -125,15 +126,17 @@ func (v *Vault) gridPlace(seq uint64) (at uint64, pos journal.Pos, err error) {
 type finder struct{ x *index.Index }
 
 // Find implements [block.Finder].
-func (f finder) Find(id record.ID) ([]block.Place, error) {
-	found, err := f.x.Artifact(id)
-	places := make([]block.Place, len(found))
-	for i, p := range found {
-		places[i] = block.Place{
-			Class: p.Class, ID: p.ID, Number: p.Number, Chunks: p.Chunk, Block: p.Block, Offset: p.Offset, Size: uint32(p.Size),
+func (f finder) Find(id record.ID) iter.Seq2[block.Place, error] {
+	return func(yield func(block.Place, error) bool) {
+		for p, err := range f.x.Artifact(id) {
+			place := block.Place{
+				Class: p.Class, ID: p.ID, Number: p.Number, Chunks: p.Chunk, Block: p.Block, Offset: p.Offset, Size: uint32(p.Size),
+			}
+			if !yield(place, err) {
+				return
+			}
 		}
 	}
-	return places, err
 }
 
 // baseState is the state that the open goes on from.

@@ -3,6 +3,7 @@ package block
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"graven/record"
 )
@@ -11,8 +12,9 @@ import (
 // all that entered its class, or whose chunk block was admitted, before a border
 // in the log. It may not know of anything later. Reading goroutines share it.
 type Finder interface {
-	// Find returns every place of an artifact that it knows; none is no error.
-	Find(id record.ID) ([]Place, error)
+	// Find yields every place of an artifact that it knows; none is no error. An error
+	// is the last. A place may come twice.
+	Find(id record.ID) iter.Seq2[Place, error]
 }
 
 // Place says where an artifact lies in words that outlast a process: those of
@@ -37,8 +39,8 @@ func (s *Store) SetFinder(f Finder) {
 	s.finder = f
 }
 
-// find asks the Finder for an artifact. Places that the first of the wishes
-// fits come first, then those of the second.
+// find asks the Finder for an artifact. Places that the first of the wishes, of which
+// there is one, fits come first, then those of the second.
 func (s *Store) find(id record.ID, wishes ...func(Place) bool) (Ref, bool, error) {
 	s.mu.RLock()
 	finder := s.finder
@@ -46,24 +48,36 @@ func (s *Store) find(id record.ID, wishes ...func(Place) bool) (Ref, bool, error
 	if finder == nil {
 		return Ref{}, false, nil
 	}
-	places, err := finder.Find(id)
-	if err != nil {
-		return Ref{}, false, fmt.Errorf("find artifact %v: %w", id, err)
-	}
 	var errs []error
-	for _, wish := range wishes {
-		for _, p := range places {
+	try := func(p Place) (Ref, bool) {
+		ref, err := s.resolve(p)
+		if err == nil && p.ID != id {
+			err = wrongPlace(p, "artifact "+id.String())
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return ref, err == nil
+	}
+	var others []Place
+	for p, err := range finder.Find(id) {
+		if err != nil {
+			return Ref{}, false, fmt.Errorf("find artifact %v: %w", id, err)
+		}
+		if !wishes[0](p) {
+			others = append(others, p)
+		} else if ref, ok := try(p); ok {
+			return ref, true, nil
+		}
+	}
+	for _, wish := range wishes[1:] {
+		for _, p := range others {
 			if !wish(p) {
 				continue
 			}
-			ref, err := s.resolve(p)
-			if err == nil && p.ID == id {
+			if ref, ok := try(p); ok {
 				return ref, true, nil
 			}
-			if err == nil {
-				err = wrongPlace(p, "artifact "+id.String())
-			}
-			errs = append(errs, err)
 		}
 	}
 	return Ref{}, false, errors.Join(errs...)

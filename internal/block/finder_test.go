@@ -3,6 +3,7 @@ package block
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
@@ -20,10 +21,21 @@ type shelf struct {
 
 func newShelf() *shelf { return &shelf{places: map[record.ID][]Place{}} }
 
-func (f *shelf) Find(id record.ID) ([]Place, error) {
+func (f *shelf) Find(id record.ID) iter.Seq2[Place, error] {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.places[id], f.err
+	list, err := f.places[id], f.err
+	f.mu.Unlock()
+	return func(yield func(Place, error) bool) {
+		if err != nil {
+			yield(Place{}, err)
+			return
+		}
+		for _, p := range list {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
 }
 
 // take puts what entered between two marks on the shelf.

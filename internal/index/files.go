@@ -88,6 +88,7 @@ type file struct {
 
 func (f *file) release() {
 	if f != nil && f.refs.Add(-1) == 0 {
+		f.Release()
 		_ = f.handle.Close() // only read
 	}
 }

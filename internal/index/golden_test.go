@@ -142,7 +142,7 @@ func openGolden(t *testing.T, text []byte, run Run) {
 	if len(notes) > 0 || err != nil || !ok || got.Type != "text/plain" || got.Value != idOf("red") {
 		t.Fatalf("notes %q; At = %+v, %v, %v", notes, got, ok, err)
 	}
-	places, err := x.Artifact(idOf("large"))
+	places, err := placesOf(x, idOf("large"))
 	if err != nil || !slices.Equal(places, run.Artifacts[1:2]) {
 		t.Fatalf("Artifact = %v, %v", places, err)
 	}

@@ -302,21 +302,27 @@ func (h *history) asksRest(t fataler, x *Index) error {
 	}
 	for i := range 42 {
 		id := idOf(fmt.Sprint("a", i))
-		var want []Place
+		kind := func(p Place) string { return fmt.Sprint(p.Class, p.Chunk) }
+		want, got := map[string][]Place{}, map[string]bool{} // merges keep the first of a kind
 		for _, p := range all.Artifacts {
-			if p.ID == id && !slices.ContainsFunc(want, func(q Place) bool { return q.Class == p.Class && q.Chunk == p.Chunk }) {
-				want = append(want, p)
+			if p.ID == id {
+				want[kind(p)] = append(want[kind(p)], p)
 			}
 		}
-		got, err := x.Artifact(id)
-		if err != nil {
-			return err
+		for p, err := range x.Artifact(id) {
+			if err != nil {
+				return err
+			}
+			got[kind(p)] = true
+			if !slices.Contains(want[kind(p)], p) {
+				t.Fatalf("Artifact(%d) yields %v, which nobody put in", i, p)
+			}
 		}
-		order := func(a, b Place) int { return bytes.Compare(a.appendKey(nil), b.appendKey(nil)) }
-		slices.SortFunc(want, order)
-		slices.SortFunc(got, order)
-		if !slices.Equal(got, want) {
-			t.Fatalf("Artifact(%d) = %v; want %v", i, got, want)
+		if len(got) != len(want) {
+			t.Fatalf("Artifact(%d) yields %d kinds, wanted %d", i, len(got), len(want))
+		}
+		for range x.Artifact(id) { // for whom one is enough
+			break
 		}
 	}
 	for i := range 160 {
@@ -711,4 +717,15 @@ func TestIDsOfMergedSegments(t *testing.T) {
 	if !reflect.DeepEqual(all[0], all[1]) || !reflect.DeepEqual(all[0], all[2]) {
 		t.Fatal("the files differ")
 	}
+}
+
+// placesOf are all places that the index has of an artifact.
+func placesOf(x *Index, id record.ID) (list []Place, err error) {
+	for p, err := range x.Artifact(id) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }

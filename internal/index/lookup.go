@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"errors"
 	"iter"
 	"slices"
 
@@ -12,29 +13,36 @@ import (
 // What follows is about records below the border only; the caller knows what is
 // newer.
 
-// Artifact returns where an artifact lies: for each class, and for each kind of
-// block, the place that was first.
-func (x *Index) Artifact(id record.ID) (list []Place, err error) {
-	list, err = x.artifactOnce(id)
-	if x.again(err) {
-		list, err = x.artifactOnce(id)
+// Artifact yields places of an artifact, the newest first: of each class that it entered,
+// and of each kind of block, at least one. A place may come twice. Who has what he wants
+// stops, and spares the look at what is older. An error is the last.
+func (x *Index) Artifact(id record.ID) iter.Seq2[Place, error] {
+	return func(yield func(Place, error) bool) {
+		err := x.artifactOnce(id, yield)
+		if x.again(err) {
+			err = x.artifactOnce(id, yield)
+		}
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(Place{}, err)
+		}
 	}
-	return list, err
 }
 
+// errStopped says that nobody wants more.
+var errStopped = errors.New("index: stopped")
+
 // artifactOnce is one try of Artifact.
-func (x *Index) artifactOnce(id record.ID) ([]Place, error) {
+func (x *Index) artifactOnce(id record.ID, yield func(Place, error) bool) error {
 	s, err := x.acquire()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.release()
-	var list []Place
 	h := segment.HashOf(id[:])
-	for _, g := range s.segs {
+	for _, g := range slices.Backward(s.segs) {
 		f := g.shards[shardOf(id, x.opts.ShardBits)]
 		if may, err := f.May(h); err != nil {
-			return nil, err
+			return err
 		} else if !may {
 			continue
 		}
@@ -42,17 +50,17 @@ func (x *Index) artifactOnce(id record.ID) ([]Place, error) {
 		for ok := it.Seek(id[:], newestSeq); ok && bytes.HasPrefix(it.Row().Key, id[:]); ok = it.Next() {
 			p, err := parsePlace(it.Row())
 			if err != nil {
-				return nil, f.oddRow(it.Row(), err)
+				return f.oddRow(it.Row(), err)
 			}
-			if !slices.ContainsFunc(list, func(q Place) bool { return q.Class == p.Class && q.Chunk == p.Chunk }) {
-				list = append(list, p)
+			if !yield(p, nil) {
+				return errStopped
 			}
 		}
 		if it.Err() != nil {
-			return nil, it.Err()
+			return it.Err()
 		}
 	}
-	return list, nil
+	return nil
 }
 
 // ID returns the newest transaction with an idempotency id of an actor. It may be

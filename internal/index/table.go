@@ -53,22 +53,25 @@ func (e *entry) at(pos uint64) (Version, bool) {
 
 // table is the versions that no segment has yet, in byte order of their keys.
 type table struct {
-	mu   sync.RWMutex // guards tree, and through it every entry; never held over I/O
-	tree *btree.BTreeG[*entry]
+	mu    sync.RWMutex // guards what follows, and through it every entry; never held over I/O
+	tree  *btree.BTreeG[*entry]
+	byKey map[string]*entry // the same entries
 }
 
 func newTable() *table {
 	less := func(a, b *entry) bool { return bytes.Compare(a.key, b.key) < 0 }
-	return &table{tree: btree.NewG(32, less)}
+	return &table{tree: btree.NewG(32, less), byKey: map[string]*entry{}}
 }
 
 // add appends the next version of key. The table keeps its own copy of key.
 func (t *table) add(key []byte, v Version) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok {
-		t.tree.ReplaceOrInsert(&entry{key: bytes.Clone(key), versions: []Version{v}})
+	e := t.byKey[string(key)]
+	if e == nil {
+		e = &entry{key: bytes.Clone(key), versions: []Version{v}}
+		t.tree.ReplaceOrInsert(e)
+		t.byKey[string(key)] = e
 		return nil
 	}
 	last := e.versions[len(e.versions)-1]
@@ -86,8 +89,8 @@ func (t *table) add(key []byte, v Version) error {
 func (t *table) cut(key []byte, seq uint64) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok {
+	e := t.byKey[string(key)]
+	if e == nil {
 		return 0
 	}
 	n := len(e.versions)
@@ -95,17 +98,23 @@ func (t *table) cut(key []byte, seq uint64) int {
 		e.versions = e.versions[:len(e.versions)-1]
 	}
 	if len(e.versions) == 0 {
-		t.tree.Delete(e)
+		t.drop(e)
 	}
 	return n - len(e.versions)
+}
+
+// drop lets go of an entry. The caller holds mu.
+func (t *table) drop(e *entry) {
+	t.tree.Delete(e)
+	delete(t.byKey, string(e.key))
 }
 
 // at returns the newest version of key with a seq at or below pos.
 func (t *table) at(key []byte, pos uint64) (Version, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok {
+	e := t.byKey[string(key)]
+	if e == nil {
 		return Version{}, false
 	}
 	return e.at(pos)
@@ -115,8 +124,8 @@ func (t *table) at(key []byte, pos uint64) (Version, bool) {
 func (t *table) history(key []byte, pos uint64, max int) []Version {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	e, ok := t.tree.Get(&entry{key: key})
-	if !ok {
+	e := t.byKey[string(key)]
+	if e == nil {
 		return nil
 	}
 	n := e.upTo(pos)
@@ -230,7 +239,7 @@ func (t *table) purge(to uint64) {
 			}
 			e.versions = slices.Clone(e.versions[n:])
 			if len(e.versions) == 0 {
-				t.tree.Delete(e)
+				t.drop(e)
 			}
 		}
 		t.mu.Unlock()

@@ -8,9 +8,15 @@ import (
 
 // Cache holds checked pages of any number of files up to a bound in bytes. It is
 // safe for concurrent use.
+//
+// A quarter of the bound is for pages of filters, which Readers keep themselves until they
+// are released: every look-up asks most filters and finds its way to a page of each
+// without a search. When that quarter is full, others go by the common way.
 type Cache struct {
-	files atomic.Uint64 // files that were opened: each is a number of its own
-	pages *cache.Cache[cacheKey, *page]
+	files   atomic.Uint64 // files that were opened: each is a number of its own
+	pages   *cache.Cache[cacheKey, *page]
+	filters atomic.Int64 // bytes of the pages that Readers keep
+	most    int64        // of filters
 }
 
 // cacheKey names a page: the file's number in this cache, and the offset. A file
@@ -22,9 +28,20 @@ type cacheKey struct {
 
 // NewCache returns an empty cache for about so many bytes.
 func NewCache(bytes int) *Cache {
-	return &Cache{pages: cache.New[cacheKey, *page](int64(bytes), func(k cacheKey) uint64 {
+	most := int64(bytes) / 4
+	return &Cache{most: most, pages: cache.New[cacheKey, *page](int64(bytes)-most, func(k cacheKey) uint64 {
 		return cache.Spread(cache.Spread(k.file) ^ uint64(k.off))
 	})}
+}
+
+// keep reports whether a Reader may keep a page of a filter.
+func (c *Cache) keep(p *page) bool {
+	size := p.cost()
+	if c.filters.Add(size) <= c.most {
+		return true
+	}
+	c.filters.Add(-size)
+	return false
 }
 
 // get returns a page or nil.
@@ -35,8 +52,11 @@ func (c *Cache) get(k cacheKey) *page {
 
 // put adds a page and lets others go.
 func (c *Cache) put(k cacheKey, p *page) {
-	c.pages.Put(k, p, int64(len(p.data)+2*len(p.marks)+entryCost))
+	c.pages.Put(k, p, p.cost())
 }
 
-// entryCost is about what an entry takes besides its page's bytes.
-const entryCost = 200
+// cost is about what a page takes in memory, in bytes.
+func (p *page) cost() int64 {
+	const entry = 200
+	return int64(len(p.data) + 2*len(p.marks) + entry)
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 )
 
 // File is what a Reader reads. Reads are positional and may be concurrent.
@@ -27,7 +28,8 @@ type Reader struct {
 	foot   footer
 	prefix int // see Filter
 	cache  *Cache
-	number uint64 // of the file in the cache
+	number uint64                 // of the file in the cache
+	filter []atomic.Pointer[page] // those pages of it that are kept
 }
 
 // Open reads header and footer of a file, whose name is for errors. Want says
@@ -61,7 +63,17 @@ func Open(file File, name string, want Header, prefix int, cache *Cache) (*Reade
 	if r.foot, err = parseFooter(end, r.first, size, r.seed); err != nil {
 		return nil, &DamageError{name, size - footerSize, err.Error(), "another end of the file"}
 	}
+	r.filter = make([]atomic.Pointer[page], (r.foot.blocks+pageBlocks-1)/pageBlocks)
 	return r, nil
+}
+
+// Release gives back what the Reader keeps of the cache's bound. Nobody uses it any more.
+func (r *Reader) Release() {
+	for i := range r.filter {
+		if p := r.filter[i].Swap(nil); p != nil {
+			r.cache.filters.Add(-p.cost())
+		}
+	}
 }
 
 // Header says what the file is about.
@@ -140,9 +152,16 @@ func (r *Reader) May(h Hash) (bool, error) {
 		return false, nil
 	}
 	block := h.block(r.foot.blocks)
-	p, err := r.page(r.foot.filterPlace(block), filterHeight)
-	if err != nil {
-		return false, err
+	kept := &r.filter[block/pageBlocks]
+	p := kept.Load()
+	if p == nil {
+		var err error
+		if p, err = r.page(r.foot.filterPlace(block), filterHeight); err != nil {
+			return false, err
+		}
+		if r.cache.keep(p) && !kept.CompareAndSwap(nil, p) {
+			r.cache.filters.Add(-p.cost()) // another reader was faster
+		}
 	}
 	return marked(p.data[block%pageBlocks*blockSize:], h), nil
 }
