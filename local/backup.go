@@ -27,7 +27,7 @@ func Backup(ctx context.Context, s *graven.Store, vault, dir string, o graven.Ba
 // Restore restores a vault into a store from a backup in a directory; see
 // [graven.Store.Restore].
 func Restore(ctx context.Context, s *graven.Store, dir string, o graven.RestoreOptions) (r *graven.RestoreReport, err error) {
-	err = within(dir, func(d *osfs.Disk) error {
+	err = readFrom(dir, func(d *osfs.Disk) error {
 		r, err = s.Restore(ctx, graven.BackupIn(d), o)
 		return err
 	})
@@ -37,7 +37,7 @@ func Restore(ctx context.Context, s *graven.Store, dir string, o graven.RestoreO
 // Repair replaces damaged files of a vault with those of a backup of it, or of
 // another copy of the vault's folder, in a directory; see [graven.Store.Repair].
 func Repair(ctx context.Context, s *graven.Store, vault, dir string, o graven.RepairOptions) (r *graven.RepairReport, err error) {
-	err = within(dir, func(d *osfs.Disk) error {
+	err = readFrom(dir, func(d *osfs.Disk) error {
 		r, err = s.Repair(ctx, vault, d, o)
 		return err
 	})
@@ -59,6 +59,23 @@ func OpenForRestore(ctx context.Context, dir string, o graven.Options) (*graven.
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return s, nil
+}
+
+// readFrom runs fn with a directory that is only read: a disk that is full is another.
+func readFrom(dir string, fn func(*osfs.Disk) error) error {
+	var full error
+	err := within(dir, func(d *osfs.Disk) error {
+		err := fn(d)
+		if errors.Is(err, graven.ErrFull) {
+			full = err
+			return nil
+		}
+		return err
+	})
+	if full != nil {
+		return errors.Join(full, err)
+	}
+	return err
 }
 
 // within runs fn with a directory.

@@ -174,7 +174,7 @@ func (a *app) restore(ctx context.Context, source, vkey string, o graven.Restore
 	}
 	p.end()
 	if err != nil {
-		return restoreAdvice(err)
+		return restoreAdvice(fullAt(a.conf.Store, err))
 	}
 	for _, n := range r.Notes {
 		a.talk("note: %s", oneLine(n))
@@ -393,7 +393,7 @@ func (a *app) repair(ctx context.Context, s *graven.Store, from, vkey string) (e
 		}
 	}
 	if err != nil {
-		return repairAdvice(err)
+		return repairAdvice(fullAt(a.conf.Store, err))
 	}
 	sum := map[string]any{"ok": !r.Failed(), "vault": r.Vault, "size": r.Size, "files": r.Checked, "damaged": r.Damaged()}
 	words := "ok"

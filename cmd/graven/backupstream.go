@@ -65,6 +65,9 @@ func (a *app) restoreStream(ctx context.Context, s *graven.Store, source string,
 	}
 	defer z.Close()
 	r, err := s.Restore(ctx, &tarSource{tar.NewReader(z), z}, o)
+	if errors.Is(err, graven.ErrFull) {
+		return nil, err // the store's disk
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}

@@ -45,6 +45,14 @@ type advisedError struct {
 
 func (e *advisedError) Unwrap() error { return e.error }
 
+// fullAt names the directory whose disk is full, if an error says that one is.
+func fullAt(dir string, err error) error {
+	if errors.Is(err, graven.ErrFull) {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return err
+}
+
 // errDamage ends a command that found damage and told of it line by line.
 var errDamage = errors.New("damage was found")
 

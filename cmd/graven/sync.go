@@ -98,7 +98,7 @@ func (a *app) sync(ctx context.Context, from, to string, o syncOptions) (err err
 	defer func() { err = errors.Join(err, target.Close()) }()
 	var failed []error
 	for _, name := range names {
-		err := a.syncVault(ctx, source, target, name, from, o.vkey)
+		err := a.syncVault(ctx, source, target, name, from, to, o.vkey)
 		if ctx.Err() != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func same(x, y string) bool {
 }
 
 // syncVault syncs one vault and says what moved.
-func (a *app) syncVault(ctx context.Context, source, target *graven.Store, name, from, vkey string) error {
+func (a *app) syncVault(ctx context.Context, source, target *graven.Store, name, from, to, vkey string) error {
 	v, err := source.Vault(ctx, name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
@@ -177,7 +177,7 @@ func (a *app) syncVault(ctx context.Context, source, target *graven.Store, name,
 	})
 	p.end()
 	if err != nil {
-		return adviseSync(err)
+		return adviseSync(fullAt(to, err))
 	}
 	if r.Created && vkey == "" {
 		a.talk("vault %q is new in the mirror; its key was taken from the source on trust: %s", name, v.VKeys()[0])
