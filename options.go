@@ -68,7 +68,7 @@ type Options struct {
 	// may not grow while a vault lives.
 	walBytes int64
 	// stateBytes is how many bytes of nodes, about, the committer's state may hold
-	// beyond its pages before they are written: 48 MiB, less in tests.
+	// beyond its pages before they are written: 32 MiB, less in tests.
 	stateBytes int64
 	// closePuts is how many puts behind the last pages make a clean end write
 	// pages: 1,024, less in tests. Fewer are not worth the syncs.
@@ -106,7 +106,7 @@ func (o Options) withDefaults() Options {
 		o.walBytes = 8 << 20
 	}
 	if o.stateBytes <= 0 {
-		o.stateBytes = 48 << 20
+		o.stateBytes = 32 << 20
 	}
 	set(&o.closePuts, 1024)
 	if o.SnapshotCommits == 0 {

@@ -110,8 +110,8 @@ func BenchmarkPages(b *testing.B) {
 // readFile is a shelf that gives away copies, as one that reads files does.
 type readFile struct{ *shelf }
 
-func (f readFile) ReadPage(r Ref) ([]byte, error) {
-	data, err := f.shelf.ReadPage(r)
+func (f readFile) ReadPage(r Ref, buf []byte) ([]byte, error) {
+	data, err := f.shelf.ReadPage(r, buf)
 	return bytes.Clone(data), err
 }
 

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"slices"
 
 	"graven/merkle"
 )
@@ -13,10 +14,20 @@ const (
 	pageNodes  = pageInners + 1<<bandHeights
 )
 
-// parsePage reads a page, all of data and nothing behind it, and if it is asked to
-// computes the hashes of its nodes. The page keeps data, which must not change any
-// more. The error wraps [ErrSyntax] or [ErrLeaf].
+// parsePage is page.parse into a new page.
 func parsePage(data []byte, hashes bool) (*page, error) {
+	p := new(page)
+	if err := p.parse(data, hashes); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// parse reads a page, all of data and nothing behind it, into p, and if it is asked to
+// computes the hashes of its nodes. The page keeps data, which must not change any
+// more, and what memory it had. After an error, which wraps [ErrSyntax] or [ErrLeaf], it
+// is worth nothing.
+func (p *page) parse(data []byte, hashes bool) error {
 	r := pageReader{pathReader: pathReader{what: "page", rest: data, size: len(data)}, data: data, hashes: hashes}
 	if len(data) > MaxPage {
 		r.fail("a page of %d bytes, wanted at most %d", len(data), MaxPage)
@@ -36,20 +47,21 @@ func parsePage(data []byte, hashes bool) (*page, error) {
 	}
 	prefix := r.readWords(words)
 	if r.err != nil {
-		return nil, r.err
+		return r.err
 	}
 	r.prefix = prefix.of(data)
-	r.spots = make([]spot, 0, n.leaves+n.pairs+n.inners+n.places)
-	r.sums = make([]sum, 0, n.leaves+n.pairs+n.inners)
+	r.spots = slices.Grow(p.spots[:0], n.leaves+n.pairs+n.inners+n.places)
+	r.sums = slices.Grow(p.sums[:0], n.leaves+n.pairs+n.inners)
 	r.node(height)
 	if len(r.rest) > 0 {
 		r.fail("%d bytes are left behind the page", len(r.rest))
 	}
 	if r.err != nil {
-		return nil, r.err
+		return r.err
 	}
 	size := pageBytes + int64(len(data)+spotBytes*len(r.spots)+sumBytes*len(r.sums))
-	return &page{data: data, spots: r.spots, sums: r.sums, prefix: prefix, floor: r.floor, size: size}, nil
+	*p = page{data: data, spots: r.spots, sums: r.sums, prefix: prefix, floor: r.floor, size: size}
+	return nil
 }
 
 // pageReader finds the nodes of a page.

@@ -25,7 +25,7 @@ type shelf struct {
 	reads int
 }
 
-func (s *shelf) ReadPage(r Ref) ([]byte, error) {
+func (s *shelf) ReadPage(r Ref, buf []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
@@ -33,7 +33,7 @@ func (s *shelf) ReadPage(r Ref) ([]byte, error) {
 		return nil, s.fail
 	}
 	if i := int(r.File) - 1; i >= 0 && i < len(s.files) && r.Off+uint64(r.Len) <= uint64(len(s.files[i])) {
-		return s.files[i][r.Off:][:r.Len], nil
+		return append(buf[:0], s.files[i][r.Off:][:r.Len]...), nil
 	}
 	return nil, errors.New("no such page")
 }

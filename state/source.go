@@ -28,8 +28,9 @@ func (r Ref) String() string {
 // compared with ==, and is safe for concurrent use.
 type Source interface {
 	// ReadPage returns the bytes that [PageWriter.WritePage] was given, verified
-	// against a checksum. The caller keeps them, and nobody changes them any more.
-	ReadPage(Ref) ([]byte, error)
+	// against a checksum. They stand in buf, whatever its length, if it has room, or in
+	// new memory. Both are the caller's.
+	ReadPage(ref Ref, buf []byte) ([]byte, error)
 }
 
 // Place is where the root page of a subtree lies, and what all its pages are
@@ -65,7 +66,8 @@ func (p *pages) load(c *child) (*page, uint8, error) {
 	got := p.cache.get(at.Ref)
 	if got == nil {
 		var err error
-		if got, err = p.read(at.Ref, true); err != nil {
+		got = new(page)
+		if err = p.read(got, at.Ref, true); err != nil {
 			return nil, 0, err
 		}
 		p.cache.put(at.Ref, got)
@@ -74,12 +76,12 @@ func (p *pages) load(c *child) (*page, uint8, error) {
 }
 
 // peek returns a page without a trace in the cache and without hashes, for who passes by once
-// and copies what is there.
-func (p *pages) peek(at Ref) (*page, error) {
+// and copies what is there. One that is not in the cache is read into spare.
+func (p *pages) peek(at Ref, spare *page) (*page, error) {
 	if got := p.cache.get(at); got != nil {
 		return got, nil
 	}
-	return p.read(at, false)
+	return spare, p.read(spare, at, false)
 }
 
 // open returns the node of c, wherever it lies: a *leaf, a *pair or an *inner. One
@@ -95,17 +97,17 @@ func (p *pages) open(c *child, r *room) (node, error) {
 	return page.node(i, r), nil
 }
 
-// read reads and parses a page, with hashes or without.
-func (p *pages) read(ref Ref, hashes bool) (*page, error) {
-	data, err := p.src.ReadPage(ref)
+// read reads and parses a page, with hashes or without, into the memory of one that
+// nobody uses any more, or an empty one.
+func (p *pages) read(into *page, ref Ref, hashes bool) error {
+	data, err := p.src.ReadPage(ref, into.data[:0])
 	if err != nil {
-		return nil, fmt.Errorf("state: %v: %w", ref, err)
+		return fmt.Errorf("state: %v: %w", ref, err)
 	}
-	got, err := parsePage(data, hashes)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v: %w", ErrPage, ref, err)
+	if err := into.parse(data, hashes); err != nil {
+		return fmt.Errorf("%w: %v: %w", ErrPage, ref, err)
 	}
-	return got, nil
+	return nil
 }
 
 // has refuses a page whose node i is not of the height of the one that its parent knows.

@@ -37,7 +37,8 @@ func (v *pageVerifier) child(c *child, in Ref) Place {
 	if v.ctx.Err() != nil {
 		return at
 	}
-	p, err := v.pages.read(at.Ref, true)
+	p := new(page)
+	err := v.pages.read(p, at.Ref, true)
 	if err == nil {
 		err = p.fits(c, i, at.Ref)
 	}

@@ -119,11 +119,13 @@ type mapWriter struct {
 	again Again
 	moves *Moves
 	spare []*pageText // to be used again
+	raw   []byte      // room for a page that is moved
 	// passed is the page of each band that was passed last: what is packed beside a way
 	// lies on one and the same, with pages of lower bands between.
 	passed [MaxHeight/bandHeights + 1]struct {
-		ref  Ref
-		page *page
+		ref   Ref
+		page  *page
+		spare page // its memory, if it was not in the cache
 	}
 }
 
@@ -162,10 +164,11 @@ func (w *mapWriter) page(c *child) (Place, error) {
 
 // moved writes a page of leaves again: all is the same but its place.
 func (w *mapWriter) moved(old Place) (Place, error) {
-	text, err := w.pages.src.ReadPage(old.Ref)
+	text, err := w.pages.src.ReadPage(old.Ref, w.raw[:0])
 	if err != nil {
 		return Place{}, fmt.Errorf("state: %v: %w", old.Ref, err)
 	}
+	w.raw = text
 	ref, err := w.to.WritePage(text)
 	if err != nil {
 		return Place{}, err
@@ -204,7 +207,8 @@ func (w *mapWriter) part(t *pageText, c *child) error {
 		at, i, _ := c.place()
 		last := &w.passed[t.floor/bandHeights]
 		if last.page == nil || last.ref != at.Ref {
-			p, err := w.pages.peek(at.Ref)
+			last.page = nil // its memory may be written to
+			p, err := w.pages.peek(at.Ref, &last.spare)
 			if err != nil {
 				return err
 			}

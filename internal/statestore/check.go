@@ -20,9 +20,9 @@ type slowSource struct {
 }
 
 // ReadPage implements [state.Source].
-func (s slowSource) ReadPage(ref state.Ref) ([]byte, error) {
+func (s slowSource) ReadPage(ref state.Ref, buf []byte) ([]byte, error) {
 	s.read(int(ref.Len) + pageSumSize)
-	return s.source.ReadPage(ref)
+	return s.source.ReadPage(ref, buf)
 }
 
 // CheckThrough is Check for who wants to know, before it is read, how many bytes

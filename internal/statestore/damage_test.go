@@ -218,9 +218,9 @@ type spySource struct {
 	seen func(state.Ref)
 }
 
-func (s *spySource) ReadPage(r state.Ref) ([]byte, error) {
+func (s *spySource) ReadPage(r state.Ref, buf []byte) ([]byte, error) {
 	s.seen(r)
-	return s.Source.ReadPage(r)
+	return s.Source.ReadPage(r, buf)
 }
 
 // TestFileChangedWhileOpen: a file that is not the one that Open found is

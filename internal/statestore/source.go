@@ -61,7 +61,7 @@ func (s *Store) unpin(files []*file) {
 }
 
 // ReadPage implements [state.Source]. The error is a [*DamageError] or the disk's.
-func (s *source) ReadPage(ref state.Ref) ([]byte, error) {
+func (s *source) ReadPage(ref state.Ref, buf []byte) ([]byte, error) {
 	defer runtime.KeepAlive(s) // or the file might be removed before it is open
 	i, ok := slices.BinarySearchFunc(s.files, ref.File, func(f *file, n uint32) int { return int(f.number) - int(n) })
 	if !ok {
@@ -76,13 +76,13 @@ func (s *source) ReadPage(ref state.Ref) ([]byte, error) {
 		return nil, err
 	}
 	defer s.store.release(f)
-	data := make([]byte, int(ref.Len)+pageSumSize)
+	data := slices.Grow(buf[:0], int(ref.Len)+pageSumSize)[:int(ref.Len)+pageSumSize]
 	if err := readFull(handle, data, ref.Off); errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, s.store.damage(ref.File, ref.Off, fmt.Sprintf("%d bytes", len(data)), "less")
 	} else if err != nil {
 		return nil, err
 	}
-	page := data[:ref.Len:ref.Len]
+	page := data[:ref.Len]
 	if got, want := pageSum(ref, page), binary.BigEndian.Uint64(data[ref.Len:]); got != want {
 		return nil, s.store.damage(ref.File, ref.Off, fmt.Sprintf("checksum %016x", want), fmt.Sprintf("%016x", got))
 	}
