@@ -739,3 +739,35 @@ func TestWriteBesideEdits(t *testing.T) {
 		t.Error("the puts beside Write lead elsewhere on what it wrote")
 	}
 }
+
+// TestOlderMoves writes the same nodes into two sets, and lets a newer map go over to the
+// first one afterwards: it stands on that, and on nothing of the second.
+func TestOlderMoves(t *testing.T) {
+	keys := keysOf("random", 4000)
+	files, cache := &shelf{}, NewCache(1<<16)
+	m := put(t, files.write(t, fill(t, keys[:3000], 100), 0, cache), leavesOf(keys, 3000, 3400)...)
+	first, moves := files.ground(t, m, Again{Along: 2, From: NoFile}, cache)
+	last := uint32(len(files.files))
+	second, others := files.ground(t, m, Again{From: NoFile}, cache)
+	newer := put(t, m, leavesOf(keys, 3400, 4000)...)
+	for _, c := range []struct {
+		moves  *Moves
+		ground Map
+		last   uint32
+	}{{moves, first, last}, {others, second, last + 1}} {
+		got := c.moves.Rebase(newer, c.ground)
+		if got.Root() != newer.Root() || got.Len() != newer.Len() || got.Puts() != 600 {
+			t.Fatalf("it is another map: %d keys, %d puts", got.Len(), got.Puts())
+		}
+		for s := range stubsIn(got) {
+			if s.File > c.last {
+				t.Fatalf("it stands on file %d, the set on %d", s.File, c.last)
+			}
+		}
+		verify(t, got)
+		checkMap(t, put(t, got, version1([]byte("kafter"), 9000)))
+		if held := heldInAll(got); held > got.Weight()*21/20 { // a page that several nodes stand on is not counted
+			t.Errorf("it holds %d bytes, its weight is %d", held, got.Weight())
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -473,5 +474,42 @@ func TestCacheBound(t *testing.T) {
 	const page = 4 << 10
 	if held := c.pages.Len(); held < 30 || held*page > 256<<10 {
 		t.Fatalf("%d pages are held, in 256 KiB", held)
+	}
+}
+
+// TestFiltersKept: Readers keep pages of filters up to a quarter of the cache's bound, and
+// give all of it back when they are released. What is not kept is found as well.
+func TestFiltersKept(t *testing.T) {
+	rows := randomRows(60_000, 20, 5)
+	data := made(t, testHeader, rows, 0)
+	c := NewCache(96 << 10)
+	var readers []*Reader
+	for range 3 {
+		r, err := Open(memory(data), "f", testHeader, 0, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for _, row := range rows {
+					if may, err := r.May(HashOf(row.Key)); err != nil || !may {
+						t.Errorf("key %x: %v, %v", row.Key, may, err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		if got := c.filters.Load(); got > c.most || got < c.most/2 {
+			t.Fatalf("%d bytes of filters are kept, of at most %d", got, c.most)
+		}
+	}
+	for _, r := range readers {
+		r.Release()
+	}
+	if got := c.filters.Load(); got != 0 {
+		t.Errorf("%d bytes are left of readers that were released", got)
 	}
 }
