@@ -740,7 +740,7 @@ func TestWriteBesideEdits(t *testing.T) {
 	}
 }
 
-// TestOlderMoves writes the same nodes into two sets, and lets a newer map go over to the
+// TestOlderMoves writes nodes into two sets, in other places each, and lets a newer map go over to the
 // first one afterwards: it stands on that, and on nothing of the second.
 func TestOlderMoves(t *testing.T) {
 	keys := keysOf("random", 4000)
@@ -748,15 +748,17 @@ func TestOlderMoves(t *testing.T) {
 	m := put(t, files.write(t, fill(t, keys[:3000], 100), 0, cache), leavesOf(keys, 3000, 3400)...)
 	first, moves := files.ground(t, m, Again{Along: 2, From: NoFile}, cache)
 	last := uint32(len(files.files))
-	second, others := files.ground(t, m, Again{From: NoFile}, cache)
-	newer := put(t, m, leavesOf(keys, 3400, 4000)...)
+	later := put(t, m, leavesOf(keys, 3400, 3450)...)
+	second, others := files.ground(t, later, Again{From: NoFile}, cache)
+	newer := put(t, later, leavesOf(keys, 3450, 4000)...)
 	for _, c := range []struct {
 		moves  *Moves
 		ground Map
 		last   uint32
-	}{{moves, first, last}, {others, second, last + 1}} {
+		puts   int
+	}{{moves, first, last, 600}, {others, second, last + 1, 550}} {
 		got := c.moves.Rebase(newer, c.ground)
-		if got.Root() != newer.Root() || got.Len() != newer.Len() || got.Puts() != 600 {
+		if got.Root() != newer.Root() || got.Len() != newer.Len() || got.Puts() != c.puts {
 			t.Fatalf("it is another map: %d keys, %d puts", got.Len(), got.Puts())
 		}
 		for s := range stubsIn(got) {
