@@ -61,7 +61,7 @@ func parse(args []string, complaints io.Writer) (settings, error) {
 	flags.IntVar(&s.Rounds, "rounds", form.Rounds, "rounds; the table shows medians over them")
 	flags.DurationVar(&s.Phase, "phase", form.Phase, "length of each timed phase")
 	flags.DurationVar(&s.Limit, "limit", form.Limit, "most time for each peer's part of each workload")
-	peers := flags.String("peers", strings.Join(allPeers(), ","), "peers, the first one is compared with the others")
+	peers := flags.String("peers", strings.Join(defaultPeers(), ","), "peers, of "+strings.Join(allPeers(), ", ")+"; the first one is compared with the others")
 	only := flags.String("only", strings.Join(allWork(), ","), "workloads; get, verify and open do the load first")
 	flags.StringVar(&s.dir, "dir", os.TempDir(), "directory for the stores, on the disk that is to be measured")
 	flags.StringVar(&s.json, "json", "", "file for all figures of all rounds")

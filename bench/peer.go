@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+
+	"graven"
 )
 
 // Peer is a store under measurement, open in a directory. Any number of goroutines
@@ -43,15 +45,22 @@ const (
 	gravenName = "graven"
 	immudbName = "immudb"
 	rawName    = "raw"
+	// wideName is Graven with as much memory as immudb takes for a million entries.
+	wideName = "graven-384M"
 )
 
-func allPeers() []string { return []string{gravenName, immudbName, rawName} }
+func allPeers() []string { return append(defaultPeers(), wideName) }
+
+// defaultPeers are measured unless others are asked for: all with their defaults.
+func defaultPeers() []string { return []string{gravenName, immudbName, rawName} }
 
 // openPeer opens the store in dir, or makes it there if the directory is missing.
 func openPeer(ctx context.Context, name, dir string) (Peer, error) {
 	switch name {
 	case gravenName:
-		return openGraven(ctx, dir)
+		return openGraven(ctx, dir, graven.Options{})
+	case wideName:
+		return openGraven(ctx, dir, graven.Options{CacheBytes: 384 << 20})
 	case immudbName:
 		return openImmudb(dir)
 	case rawName:
@@ -61,7 +70,9 @@ func openPeer(ctx context.Context, name, dir string) (Peer, error) {
 }
 
 // makesProofs says whether there is anything to measure for the verify workload.
-func makesProofs(name string) bool { return slices.Contains([]string{gravenName, immudbName}, name) }
+func makesProofs(name string) bool {
+	return slices.Contains([]string{gravenName, wideName, immudbName}, name)
+}
 
 // diskBytes is what the files below dir occupy: blocks of the file system, not
 // lengths, so that reserved room counts and holes do not.

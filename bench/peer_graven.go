@@ -11,18 +11,17 @@ import (
 	"graven/proof"
 )
 
-// gravenPeer is a store with the vault "main", opened as an embedding program does,
-// with default options.
+// gravenPeer is a store with the vault "main", opened as an embedding program does.
 type gravenPeer struct {
 	store    *graven.Store
 	vault    *graven.Vault
 	verifier *proof.Verifier // the client: knows the log's key and nothing else
 }
 
-func openGraven(ctx context.Context, dir string) (Peer, error) {
-	store, err := local.Open(ctx, dir, graven.Options{})
+func openGraven(ctx context.Context, dir string, o graven.Options) (Peer, error) {
+	store, err := local.Open(ctx, dir, o)
 	if errors.Is(err, graven.ErrNoStore) {
-		store, err = local.Create(ctx, dir, graven.CreateOptions{}, graven.Options{})
+		store, err = local.Create(ctx, dir, graven.CreateOptions{}, o)
 	}
 	if err != nil {
 		return nil, err
