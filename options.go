@@ -42,9 +42,9 @@ type Options struct {
 	BatchBytes int
 	// Queue is how many transactions may wait. Default: 65,536.
 	Queue int
-	// CacheBytes is the memory, in bytes, for pages of the index (a third) and of the state
-	// (two thirds) of each open vault. Default: 96 MiB. Reads are fastest when what they
-	// want fits: about 130 bytes a key for keys and values, 300 for proofs and writes.
+	// CacheBytes is the memory, in bytes, for pages of the index and of the state, half each,
+	// of each open vault. Default: 128 MiB. Reads are fastest when what they want fits:
+	// about 130 bytes a key and value in the index, 180 a key in the state, for proofs.
 	CacheBytes int64
 	// SnapshotCommits and SnapshotEvery say when a vault makes a snapshot by itself:
 	// so many commits after the last one, or so long by the times of the records, if
@@ -91,7 +91,7 @@ func (o Options) withDefaults() Options {
 	o.BatchBytes = min(o.BatchBytes, 512<<20) // a group's frame in the WAL stays below its limit
 	set(&o.Queue, 65536)
 	if o.CacheBytes <= 0 {
-		o.CacheBytes = 96 << 20
+		o.CacheBytes = 128 << 20
 	}
 	if o.PublishEvery <= 0 {
 		o.PublishEvery = time.Second
