@@ -152,7 +152,10 @@ func (s *Store) remake(ctx context.Context, v *Vault) (changed []Finding, err er
 	if err := errors.Join(dir.DiscardAll("index"), dir.DiscardAll("state")); err != nil {
 		return nil, err
 	}
-	if _, err = s.Vault(ctx, name); err != nil {
+	if v, err = s.Vault(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := v.makeAll(ctx); err != nil {
 		return nil, err
 	}
 	after, err := hashesBelow(dir, "index")

@@ -462,3 +462,41 @@ func TestReplayLeavesTheRest(t *testing.T) {
 		t.Error(r.Findings)
 	}
 }
+
+// TestRebuildOfALiveVault: a rebuild holds the files that were there against all that it
+// makes, though an open leaves some of them to the keeper.
+func TestRebuildOfALiveVault(t *testing.T) {
+	mem := fsx.NewMem()
+	derivedStory(t, mem)
+	disk := &gated{Disk: mem}
+	slow := func(name string) {
+		if strings.HasPrefix(name, "vaults/main/index/") {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	disk.gate.Store(&slow)
+	options := Options{walBytes: 4096, SnapshotCommits: -1, SnapshotEvery: -1}
+	ctx := context.Background()
+	for i := range 3 {
+		store, v := openMain(t, disk, options)
+		for range 3 { // so that another number of runs is left each time
+			if _, err := v.Commit(ctx, put(fmt.Sprint("more", i), "value")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store, err := Open(ctx, scriptHost(disk, 9), options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := store.Check(ctx, "main", CheckOptions{Rebuild: true})
+		if err != nil || len(report.Findings) > 0 {
+			t.Errorf("a rebuild of what is whole finds %v, %v", report.Findings, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

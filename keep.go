@@ -150,6 +150,14 @@ func (v *Vault) keepAtEnd() error {
 	return err
 }
 
+// makeAll makes, at once, the segments that an open left to the keeper and the merger.
+func (v *Vault) makeAll(ctx context.Context) error {
+	if v.readOnly != "" {
+		return nil
+	}
+	return errors.Join(v.onlyDerived(v.keep()), v.onlyDerived(v.merge(ctx)))
+}
+
 // keepLoop keeps whenever settle has covered more or the state has become heavy, until
 // the vault closes.
 func (v *Vault) keepLoop(ctx context.Context) {
