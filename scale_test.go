@@ -123,8 +123,12 @@ func TestScaleSingles(t *testing.T) {
 	load := scaleLife(t, dir, "single", 0, keys)
 	disk := float64(diskUsed(t, dir)) / float64(keys) / scalePayload
 	t.Logf("%d keys: loaded %s/s; disk: %.2f times the payload", keys, load["rate"], disk)
-	if !testing.Short() && disk > 3.8 {
-		t.Errorf("the store takes %.2f times the payload, wanted at most 3.8", disk)
+	limit := 3.8
+	if keys < 1_000_000 { // the last set of pages and the WAL weigh more
+		limit = 4.1
+	}
+	if !testing.Short() && disk > limit {
+		t.Errorf("the store takes %.2f times the payload, wanted at most %.1f", disk, limit)
 	}
 	vault := filepath.Join(dir, "vaults", "main")
 	folders, err := os.ReadDir(vault)
