@@ -98,7 +98,7 @@ func (c *checker) scratchRooms(v *Vault) (err error) {
 		return err
 	}
 	cache := c.live.opts.stateBytes // as much as nodes that are not written yet
-	empty, _, err := index.Open(c.dir.Sub(checkFolder+"/index"), c.genesis.Vault, index.Options{ShardBits: int(c.genesis.Shards), CacheBytes: int(min(cache, 32<<20))})
+	empty, _, err := index.Open(c.dir.Sub(checkFolder+"/index"), c.genesis.Vault, index.Options{ShardBits: int(c.genesis.Shards), CacheBytes: min(cache, 32<<20)})
 	if err != nil {
 		return err
 	}

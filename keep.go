@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"graven/internal/index"
 	"graven/record"
@@ -158,29 +159,48 @@ func (v *Vault) makeAll(ctx context.Context) error {
 	return errors.Join(v.onlyDerived(v.keep()), v.onlyDerived(v.merge(ctx)))
 }
 
-// keepLoop keeps whenever settle has covered more or the state has become heavy, until
-// the vault closes.
+// keepLoop keeps what the open left, and then whenever settle has covered more or the
+// state has become heavy, until the vault closes. Only then it lets the merger look: an
+// open that nobody writes through makes no snapshot.
 func (v *Vault) keepLoop(ctx context.Context) {
 	defer v.keepers.Done()
+	v.keepOnce(ctx)
 	for {
 		select {
 		case <-v.covered:
 		case <-ctx.Done():
 			return
 		}
-		var err error
-		if v.stateHeavy() {
-			err = v.settle() // so that it can be written as it is now
-		}
-		if err == nil {
-			err = v.keep()
-		}
-		if err != nil && ctx.Err() == nil {
-			v.opts.Logger.Error("index and state on disk fall behind; it is tried again", "vault", v.name, "err", err)
-		}
+		v.keepOnce(ctx)
 		poke(v.sealed)
 	}
 }
+
+// keepOnce keeps. After a failure, of a full disk perhaps, it waits before it returns, on a
+// host that has a clock.
+func (v *Vault) keepOnce(ctx context.Context) {
+	var err error
+	if v.stateHeavy() {
+		err = v.settle() // so that it can be written as it is now
+	}
+	if err == nil {
+		err = v.keep()
+	}
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	v.opts.Logger.Error("index and state on disk fall behind; it is tried again", "vault", v.name, "err", err)
+	if v.host.After == nil {
+		return
+	}
+	select {
+	case <-v.host.After(max(v.opts.PublishEvery, keepPause)):
+	case <-ctx.Done():
+	}
+}
+
+// keepPause is the least time between two tries of what failed.
+const keepPause = time.Second
 
 // mergeLoop merges segments and makes snapshots beside the keeper, which must not wait
 // for either: a merge takes as long as it has rows, and a snapshot reads every new file.

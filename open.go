@@ -456,6 +456,13 @@ func (v *Vault) loadOrStartOver(s *scanner, mend bool) (*scanner, error) {
 	}
 	v.blocks.SetFinder(finder{v.index})
 	v.condemned.files = nil // they are made again on the way
+	if mend && v.condemned.pages {
+		if err := v.pages.Reset(); err != nil {
+			return nil, err
+		}
+		v.condemned.pages, v.pinsGone = false, nil
+		v.readPins() // whose pages have gone too
+	}
 	size := s.size
 	if err := v.choose(0); err != nil {
 		return nil, err

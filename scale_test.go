@@ -110,25 +110,19 @@ func scaleRates(t *testing.T, dir string, keys int) (added int) {
 
 // TestScaleSingles loads entries, one a transaction, from 64 goroutines.
 func TestScaleSingles(t *testing.T) {
-	keys := 300_000
+	keys := 1_000_000
 	switch {
 	case *scaleFlag > 0:
 		keys = *scaleFlag
 	case testing.Short():
 		keys = 30_000
-	case os.Getenv("GRAVEN_DEEP") != "":
-		keys = 1_000_000
 	}
 	dir := filepath.Join(t.TempDir(), "store")
 	load := scaleLife(t, dir, "single", 0, keys)
 	disk := float64(diskUsed(t, dir)) / float64(keys) / scalePayload
 	t.Logf("%d keys: loaded %s/s; disk: %.2f times the payload", keys, load["rate"], disk)
-	limit := 3.8
-	if keys < 1_000_000 { // the last set of pages and the WAL weigh more
-		limit = 4.1
-	}
-	if !testing.Short() && disk > limit {
-		t.Errorf("the store takes %.2f times the payload, wanted at most %.1f", disk, limit)
+	if !testing.Short() && disk > 3.8 {
+		t.Errorf("the store takes %.2f times the payload, wanted at most 3.8", disk)
 	}
 	vault := filepath.Join(dir, "vaults", "main")
 	folders, err := os.ReadDir(vault)

@@ -13,14 +13,20 @@ import (
 	"graven/internal/fsx"
 )
 
-// liveVault is a vault with its goroutines.
-func liveVault(t *testing.T, d fsx.Disk, o Options) (*Store, *Vault) {
-	t.Helper()
-	host := scriptHost(d, 4)
+// liveHost is a host for vaults that have their goroutines.
+func liveHost(d fsx.Disk, seed byte) Host {
+	host := scriptHost(d, seed)
 	var mu sync.Mutex
 	tick := host.Now
 	host.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return tick() }
 	host.After = time.After
+	return host
+}
+
+// liveVault is a vault with its goroutines.
+func liveVault(t *testing.T, d fsx.Disk, o Options) (*Store, *Vault) {
+	t.Helper()
+	host := liveHost(d, 4)
 	store, err := Create(context.Background(), host, CreateOptions{genesis: small}, o)
 	if err != nil {
 		t.Fatal(err)

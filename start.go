@@ -56,7 +56,7 @@ func (v *Vault) openDerived(limit uint64) error {
 
 // openRooms opens index and pages, and says what it met.
 func (v *Vault) openRooms() (notes []string, err error) {
-	if v.index, notes, err = index.Open(v.dir.Sub("index"), v.genesis.Vault, index.Options{ShardBits: int(v.genesis.Shards), CacheBytes: int(v.opts.CacheBytes / 2)}); err != nil {
+	if v.index, notes, err = index.Open(v.dir.Sub("index"), v.genesis.Vault, index.Options{ShardBits: int(v.genesis.Shards), CacheBytes: v.opts.CacheBytes / 2}); err != nil {
 		return nil, err
 	}
 	pages, more, err := statestore.Open(v.dir.Sub("state"), v.genesis.Vault, statestore.Options{CacheBytes: v.opts.CacheBytes / 2})

@@ -179,7 +179,6 @@ func (v *Vault) start() {
 	}
 	go v.commitLoop()
 	v.keepers.Add(2)
-	poke(v.covered) // the replay may have left something to do
 	go v.keepLoop(ctx)
 	go v.mergeLoop(ctx)
 	if v.scrub.runs() {

@@ -14,15 +14,6 @@ const (
 	pageNodes  = pageInners + 1<<bandHeights
 )
 
-// parsePage is page.parse into a new page.
-func parsePage(data []byte, hashes bool) (*page, error) {
-	p := new(page)
-	if err := p.parse(data, hashes); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
 // parse reads a page, all of data and nothing behind it, into p, and if it is asked to
 // computes the hashes of its nodes. The page keeps data, which must not change any
 // more, and what memory it had. After an error, which wraps [ErrSyntax] or [ErrLeaf], it

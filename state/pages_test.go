@@ -532,6 +532,15 @@ func pagesOf(t testing.TB) (pages [][]byte) {
 	return pages
 }
 
+// parsePage is page.parse into a new page.
+func parsePage(data []byte, hashes bool) (*page, error) {
+	p := new(page)
+	if err := p.parse(data, hashes); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
 type writerFunc func([]byte) (Ref, error)
 
 func (w writerFunc) WritePage(p []byte) (Ref, error) { return w(p) }

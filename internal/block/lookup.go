@@ -11,8 +11,7 @@ import (
 // holds the artifact: whether it has entered its class (docs/format.md §5.1).
 // Chunk blocks do not count. The error is that of Lookup.
 func (s *Store) Mentioned(class string, id record.ID) (bool, error) {
-	_, ok, err := s.Lookup(class, id)
-	return ok, err
+	return s.MentionedSince(0, class, id)
 }
 
 // Forgotten counts, from 1, the times when Forget let artifacts go out of memory.
@@ -32,7 +31,8 @@ func (s *Store) MentionedSince(forgotten uint64, class string, id record.ID) (bo
 	if ok || same {
 		return ok, nil
 	}
-	return s.Mentioned(class, id)
+	_, ok, err := s.find(id, inClass(class))
+	return ok, err
 }
 
 // Lookup finds an artifact in the numbered blocks of a class: in memory, or else

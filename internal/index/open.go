@@ -34,7 +34,7 @@ type Options struct {
 	// 12: genesis says it.
 	ShardBits int
 	// CacheBytes bounds the pages in memory; 0: 32 MiB.
-	CacheBytes int
+	CacheBytes int64
 }
 
 const (

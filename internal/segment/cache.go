@@ -27,20 +27,22 @@ type cacheKey struct {
 }
 
 // NewCache returns an empty cache for about so many bytes.
-func NewCache(bytes int) *Cache {
-	most := int64(bytes) / 4
-	return &Cache{most: most, pages: cache.New[cacheKey, *page](int64(bytes)-most, func(k cacheKey) uint64 {
+func NewCache(bytes int64) *Cache {
+	most := bytes / 4
+	return &Cache{most: most, pages: cache.New[cacheKey, *page](bytes-most, func(k cacheKey) uint64 {
 		return cache.Spread(cache.Spread(k.file) ^ uint64(k.off))
 	})}
 }
 
-// keep reports whether a Reader may keep a page of a filter.
-func (c *Cache) keep(p *page) bool {
-	size := p.cost()
-	if c.filters.Add(size) <= c.most {
+// keep reports whether a Reader may keep a page of a filter that costs so much.
+func (c *Cache) keep(cost int64) bool {
+	if c.filters.Load()+cost > c.most { // nearly always, once it is full: nothing is written
+		return false
+	}
+	if c.filters.Add(cost) <= c.most {
 		return true
 	}
-	c.filters.Add(-size)
+	c.filters.Add(-cost)
 	return false
 }
 
@@ -56,7 +58,7 @@ func (c *Cache) put(k cacheKey, p *page) {
 }
 
 // cost is about what a page takes in memory, in bytes.
-func (p *page) cost() int64 {
-	const entry = 200
-	return int64(len(p.data) + 2*len(p.marks) + entry)
-}
+func (p *page) cost() int64 { return int64(len(p.data) + 2*len(p.marks) + entryCost) }
+
+// entryCost is about what a page takes besides its bytes.
+const entryCost = 200

@@ -152,18 +152,28 @@ func (r *Reader) May(h Hash) (bool, error) {
 		return false, nil
 	}
 	block := h.block(r.foot.blocks)
-	kept := &r.filter[block/pageBlocks]
-	p := kept.Load()
-	if p == nil {
-		var err error
-		if p, err = r.page(r.foot.filterPlace(block), filterHeight); err != nil {
-			return false, err
-		}
-		if r.cache.keep(p) && !kept.CompareAndSwap(nil, p) {
-			r.cache.filters.Add(-p.cost()) // another reader was faster
-		}
+	p, err := r.filterPage(block)
+	if err != nil {
+		return false, err
 	}
 	return marked(p.data[block%pageBlocks*blockSize:], h), nil
+}
+
+// filterPage returns the page of a block of the filter, and keeps it if there is room.
+func (r *Reader) filterPage(block uint64) (*page, error) {
+	kept, at := &r.filter[block/pageBlocks], r.foot.filterPlace(block)
+	if p := kept.Load(); p != nil {
+		return p, nil
+	}
+	cost := int64(at.size + entryCost)
+	if !r.cache.keep(cost) {
+		return r.page(at, filterHeight)
+	}
+	p, err := r.load(at, filterHeight)
+	if err != nil || !kept.CompareAndSwap(nil, p) { // another reader was faster
+		r.cache.filters.Add(-cost)
+	}
+	return p, err
 }
 
 // Floor returns the newest row of key with a seq at or below seq. Its value is

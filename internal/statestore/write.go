@@ -131,22 +131,27 @@ func fresh(weight int64) uint64 { return uint64(weight) * 3 / 2 }
 
 // evacuation decides which pages of old files the next set takes along, so that the
 // files can go. There are none as long as all files have at most 1½ times the bytes of
-// the pages that live, or 1.3 times if the set is large beside these. Then the oldest files go, one at least, until that is expected to
-// hold again, or more would be moved than ¾ of what the set has to write anyway. And
-// where a set is small beside what lives, pages of leaves of the oldest third of all bytes
-// go wherever the page above them is written anyway: one that is moved alone costs the
-// pages above it as well. So the work of
-// a set is bounded by its size and that of a file, and the sizes of the files by those of
-// the sets.
+// the pages that live. Then the oldest files go, one at least, until that is expected to
+// hold again, or more would be moved than ¾ of what the set has to write anyway. And of
+// the oldest third of all bytes, pages of leaves go wherever the page above them is
+// written anyway: one that is moved alone costs the pages above it as well.
+//
+// A set that is large beside what lives meets most pages anyway. Then moving costs
+// little, and the files are held to 1.3 times, and neighbours, of which few are left, stay.
+//
+// So the work of a set is bounded by its size and that of a file, and the sizes of the
+// files by those of the sets.
 func evacuation(base *source, weight int64) (again state.Again) {
 	var total float64
 	for _, f := range base.files {
 		total += float64(f.length)
 	}
 	living := float64(base.bytes)
-	enough, large := 1.5, float64(fresh(weight)) > living/4
-	if large { // it meets most pages anyway
-		enough = 1.3
+	own := float64(fresh(weight))
+	large := own > living/4
+	enough, most := 1.5, 0.75*own
+	if large {
+		enough, most = 1.3, 1.5*own
 	}
 	if total <= enough*living {
 		return again
@@ -155,7 +160,7 @@ func evacuation(base *source, weight int64) (again state.Again) {
 	left, moved := total, 0.0
 	for _, f := range base.files {
 		move := part * float64(f.length)
-		if left <= enough*living || again.Below > 0 && moved+move > 1.5*float64(fresh(weight)) {
+		if left <= enough*living || again.Below > 0 && moved+move > most {
 			break
 		}
 		left += move - float64(f.length)

@@ -407,6 +407,22 @@ func TestFlushOnAReadOnlyDisk(t *testing.T) {
 	wantReader(t, s.Snapshot(), tr, 600)
 }
 
+func TestCacheIsBounded(t *testing.T) {
+	c := newCache()
+	for n := range uint64(3 * cacheTiles) {
+		c.Put(id(0, n), new(tile), 1)
+		c.Get(id(0, 0)) // stays because it is used
+	}
+	if n := c.Len(); n > cacheTiles || n < cacheTiles*9/10 {
+		t.Errorf("%d tiles, want %d", n, cacheTiles)
+	}
+	for n, want := range map[uint64]bool{0: true, 3*cacheTiles - 1: true, 1: false} {
+		if _, ok := c.Get(id(0, n)); ok != want {
+			t.Errorf("tile %d is held: %v", n, ok)
+		}
+	}
+}
+
 func TestRunsAgainstASet(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 200 {
